@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The kernel: building it, and the way between the patch series and a tree to work in.
+#
+#   make kernel          the arm64 test kernel with our series (and the stock one beside it); prints where it is
+#   make kernel-debug    the same with the kernel's own checkers switched on
+#   make kernel-tree     a git tree with the series as commits on branch smmu-ras, to work in
+#   make kernel-export   writes that branch's commits back to kernel/patches/
+
+.PHONY: kernel kernel-debug kernel-tree kernel-export
+kernel: deps
+	@kernel/build stock patched
+
+kernel-debug: deps
+	@kernel/build debug
+
+kernel-tree:
+	@kernel/tree
+
+kernel-export:
+	@kernel/export

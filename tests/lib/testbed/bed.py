@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One running virtual machine: bring it up, run commands in it, wedge its devices, take it down.
+
+What is known of a running bed is in its state folder, so that every command can find it again:
+    $TESTBED_STATE/<name>/bed.json, console.log, qemu.log, qmp.sock, ssh (the shared connection)
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from workshop.cache import ROOT
+from workshop.ui import Failure
+
+from . import machine
+from .qmp import Qmp
+
+READY = "testbed: guest is ready"
+MODES = "off, until-reset, forever, again:K, slow:MS, reset-fails"
+
+
+def state_root():
+    named = os.environ.get("TESTBED_STATE")
+    if named:
+        return Path(named).resolve()
+    if os.geteuid() == 0:
+        return Path("/run/smmu-ras-testbed")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/smmu-ras-testbed-{os.getuid()}") / "smmu-ras-testbed"
+
+
+def built(script, *arguments):
+    """Runs one of the build scripts (quick when nothing changed); returns the path that it prints."""
+    done = subprocess.run([str(ROOT / script), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          text=True, check=False)
+    if done.returncode:
+        raise Failure(f"{script} {' '.join(arguments)} failed")
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+def started_at(pid):
+    """When a process started, in clock ticks: with its number, this names a process for good."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+
+
+class Bed:
+    def __init__(self, name="default"):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", name):
+            raise Failure(f"not a name for a test bed: {name}")
+        self.name = name
+        self.folder = state_root() / name
+        self._file = self.folder / "bed.json"
+
+    # -- what is known --
+
+    @property
+    def state(self):
+        try:
+            return json.loads(self._file.read_text())
+        except FileNotFoundError:
+            raise Failure(f"the test bed {self.name!r} is not up") from None
+
+    def running(self):
+        try:
+            state = json.loads(self._file.read_text())
+        except FileNotFoundError:
+            return False
+        return started_at(state["pid"]) == state["started"]
+
+    def need_running(self):
+        state = self.state
+        if started_at(state["pid"]) != state["started"]:
+            raise Failure(f"the virtual machine of test bed {self.name!r} has ended\n{self.console_tail()}")
+        return state
+
+    def device(self, text):
+        """The device meant by `nvme0`, `01:00.0` or `0000:01:00.0`."""
+        for each in self.state["devices"]:
+            if text in (each["id"], each["address"], each["address"][5:]):
+                return each
+        known = ", ".join(f"{d['id']} ({d['address']})" for d in self.state["devices"])
+        raise Failure(f"the test bed {self.name!r} has no device {text}; it has {known or 'none'}")
+
+    def console(self):
+        try:
+            return (self.folder / "console.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def console_tail(self, lines=30):
+        tail = self.console().splitlines()[-lines:] or ["(the console is empty)"]
+        with contextlib.suppress(OSError):
+            tail += [f"qemu: {line}" for line in (self.folder / "qemu.log").read_text().splitlines()[-5:]]
+        return "\n".join(f"  | {line}" for line in tail)
+
+    # -- up and down --
+
+    def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=()):
+        beds = machine.devices(devices)
+        qemu = Path(os.environ.get("TESTBED_QEMU") or built("tests/vm/build-qemu"))
+        image = built("kernel/build", kernel) if kernel in ("patched", "stock", "debug") else Path(kernel).resolve()
+        if not image.is_file():
+            raise Failure(f"no kernel image {image} (say patched, stock, debug or a path)")
+        guest = built("tests/vm/build-image")
+        with self._locked():
+            if self.running():
+                raise Failure(f"the test bed {self.name!r} is up already")
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, mode=0o700)
+            try:
+                self._start(qemu, image, guest, beds, smp, memory, append,
+                            {"kernel": kernel, "image": str(image), "smp": smp})
+                self._wait_ready(timeout)
+                self._open_ssh()
+            except BaseException:
+                self._stop()
+                raise
+
+    def _start(self, qemu, image, guest, beds, smp, memory, append, state):
+        shutil.copy(guest / "login", self.folder / "key")
+        host_key = " ".join((guest / "host.pub").read_text().split()[:2])
+        (self.folder / "known_hosts").write_text(f"testbed {host_key}\n")
+        command = machine.command(qemu, image, guest / "disk.ext4", self.folder, smp, memory, beds, append)
+        environment = dict(os.environ, TMPDIR=str(temporary()))
+        with open(self.folder / "qemu.log", "wb") as log:
+            # A session of its own, so that the Ctrl-C of whoever ran `up` does not end the machine.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                       start_new_session=True, env=environment)
+        self._process = process
+        state |= {"name": self.name, "pid": process.pid, "started": started_at(process.pid),
+                  "devices": [device.describe() for device in beds], "command": command}
+        self._file.write_text(json.dumps(state, indent=1) + "\n")
+
+    def _check_alive(self):
+        if self._process.poll() is not None:
+            raise Failure(f"the virtual machine ended during its boot (QEMU's exit code: {self._process.returncode}). "
+                          f"The end of its console:\n{self.console_tail()}")
+
+    def _wait_ready(self, timeout):
+        deadline = time.monotonic() + timeout
+        while READY not in self.console():
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise Failure(f"the virtual machine was not ready after {timeout} s. The end of its console:\n"
+                              f"{self.console_tail()}")
+            time.sleep(0.1)
+
+    def _open_ssh(self):
+        with self.qmp() as qmp:
+            text = qmp.command("human-monitor-command", **{"command-line": "info usernet"})
+        # HOST_FORWARD lines: protocol, descriptor, source address, port, …
+        found = re.search(r"HOST_FORWARD\]?\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+10\.0\.2\.15\s+22", text)
+        if not found:
+            raise Failure(f"QEMU forwards no port to the guest's ssh:\n{text}")
+        state = self.state | {"port": int(found[1])}
+        self._file.write_text(json.dumps(state, indent=1) + "\n")
+        # One connection that later commands share: a new one costs a second of emulated cryptography.
+        done = subprocess.run([*self._ssh(state), "-M", "-N", "-f", "testbed"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=90)
+        if done.returncode:
+            raise Failure(f"no ssh connection to the guest: {done.stderr.strip()}\n{self.console_tail()}")
+
+    def _stop(self):
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
+            state = json.loads(self._file.read_text())
+            # QEMU needs no goodbye: its disk is thrown away.
+            if started_at(state["pid"]) == state["started"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(state["pid"], signal.SIGKILL)
+                while started_at(state["pid"]) == state["started"]:
+                    if getattr(self, "_process", None):
+                        self._process.wait()
+                    elif Path(f"/proc/{state['pid']}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                        break
+                    time.sleep(0.02)
+            # The shared ssh connection ends by itself with the machine, but not at once.
+            subprocess.run([*self._ssh(state | {"port": state.get("port", 0)}), "-O", "exit", "testbed"],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def down(self):
+        with self._locked():
+            self._stop()
+
+    @contextlib.contextmanager
+    def _locked(self):
+        root = state_root()
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(root / f".lock-{self.name}", "w", encoding="ascii") as held:
+            os.set_inheritable(held.fileno(), False)
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    # -- commands in the guest --
+
+    def _ssh(self, state):
+        options = {"ControlPath": self.folder / "ssh", "IdentityFile": self.folder / "key", "IdentitiesOnly": "yes",
+                   "UserKnownHostsFile": self.folder / "known_hosts", "HostKeyAlias": "testbed", "HostName": "127.0.0.1",
+                   "User": "root", "Port": state["port"], "BatchMode": "yes", "LogLevel": "ERROR",
+                   "ConnectTimeout": 60, "StrictHostKeyChecking": "yes"}
+        return ["ssh", "-F", "none", *(f"-o{name}={value}" for name, value in options.items())]
+
+    def ssh_command(self, words, terminal=False):
+        """The command line that runs `words` in the guest: one word is a shell command, several are exact."""
+        line = words[0] if len(words) == 1 else shlex.join(words)
+        return [*self._ssh(self.need_running()), *(["-t"] if terminal else []), "testbed", "--", *([line] if line else [])]
+
+    def run(self, command, check=True, timeout=120, stdin=None):
+        """Runs a shell command in the guest; returns the finished process with stdout and stderr as text."""
+        try:
+            done = subprocess.run(self.ssh_command([command]), input=stdin, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True, errors="replace", check=False, timeout=timeout,
+                                  **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
+        except subprocess.TimeoutExpired:
+            raise Failure(f"in the guest: {command!r} took more than {timeout} s\n{self.console_tail(12)}") from None
+        if check and done.returncode:
+            raise Failure(f"in the guest: {command!r}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def text(self, command, **options):
+        return self.run(command, **options).stdout.strip()
+
+    def start(self, command, **options):
+        """Starts a shell command in the guest and returns at once (a Popen)."""
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT,
+                   "text": True, "errors": "replace"} | options
+        return subprocess.Popen(self.ssh_command([command]), **options)
+
+    # -- the hardware --
+
+    def qmp(self):
+        self.need_running()
+        return Qmp(self.folder / "qmp.sock")
+
+    def wedge(self, device, mode):
+        if not re.fullmatch(r"off|until-reset|forever|again:\d+|slow:\d+|reset-fails", mode):
+            raise Failure(f"no such way to wedge a device: {mode} (known: {MODES})")
+        with self.qmp() as qmp:
+            qmp.command("qom-set", path=self.device(device)["qom"], property="ats-wedge", value=mode)
+
+    def release(self, device):
+        self.wedge(device, "off")
+
+    def hardware(self, device):
+        """What the device itself says: its wedge mode now."""
+        with self.qmp() as qmp:
+            return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-wedge")
+
+    def unplug(self, device, timeout=60):
+        found = self.device(device)
+        with self.qmp() as qmp:
+            qmp.socket.settimeout(timeout)
+            qmp.command("device_del", id=found["id"])
+            qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == found["id"])
+
+
+def temporary():
+    """Where QEMU keeps what a guest writes to its disk: not in /run, which is memory."""
+    return Path(os.environ.get("TMPDIR", "/var/tmp"))
+
+
+def names():
+    root = state_root()
+    return sorted(p.name for p in root.iterdir() if (p / "bed.json").exists()) if root.is_dir() else []
+
+
+@contextlib.contextmanager
+def running(name, **options):
+    """A bed for the length of a `with` block."""
+    bed = Bed(name)
+    bed.up(**options)
+    try:
+        yield bed
+    finally:
+        bed.down()

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's control socket: just enough of the QMP protocol."""
+
+import json
+import socket
+
+from workshop.ui import Failure
+
+
+class Qmp:
+    def __init__(self, path, timeout=20):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        try:
+            self.socket.connect(str(path))
+        except OSError as error:
+            raise Failure(f"QEMU does not answer on {path}: {error}") from None
+        self.file = self.socket.makefile("rw", encoding="utf-8")
+        self.file.readline()  # the greeting
+        self.command("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def _read(self):
+        try:
+            line = self.file.readline()
+        except OSError as error:
+            raise Failure(f"QEMU stopped answering: {error}") from None
+        if not line:
+            raise Failure("QEMU closed its control socket")
+        return json.loads(line)
+
+    def command(self, name, **arguments):
+        self.file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            answer = self._read()
+            if "error" in answer:
+                raise Failure(f"QEMU refused {name}: {answer['error'].get('desc')}")
+            if "return" in answer:
+                return answer["return"]
+
+    def wait_event(self, name, matches=lambda data: True):
+        while True:
+            answer = self._read()
+            if answer.get("event") == name and matches(answer.get("data", {})):
+                return answer

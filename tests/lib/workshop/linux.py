@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Linux 7.3 as Debian packages it, and our patch series on top.
+
+Two trees: one to build in, whose git knows only the files that the series touches (made in seconds, and moving
+it from one series to another changes only those files, so that a rebuild is small); and one to work in, a
+whole git repository that `make kernel-tree` makes.
+"""
+
+import os
+import re
+import shutil
+
+from . import cache, debian
+from .run import output, run
+from .ui import Failure, say
+
+ROOT = cache.ROOT
+PATCHES = ROOT / "kernel" / "patches" / "7.3"
+CROSS = "aarch64-linux-gnu-"
+RECIPE = 1  # raise it when the way of building changes what is built
+# Nothing of the user's git configuration may change what is applied or exported.
+GIT_ENVIRONMENT = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
+                   "GIT_AUTHOR_NAME": "smmu-ras", "GIT_AUTHOR_EMAIL": "smmu-ras@localhost",
+                   "GIT_COMMITTER_NAME": "smmu-ras", "GIT_COMMITTER_EMAIL": "smmu-ras@localhost"}
+
+
+def git(tree, *arguments, check=True, env=None, **options):
+    settings = ["-c", "gc.auto=0", "-c", "core.abbrev=12", "-c", "core.fileMode=true", "-c", "commit.gpgSign=false"]
+    return run(["git", *settings, "-C", str(tree), *arguments], check=check,
+               env={**os.environ, **GIT_ENVIRONMENT, **(env or {})}, **options)
+
+
+def git_output(tree, *arguments):
+    return output(["git", "-C", str(tree), *arguments], env={**os.environ, **GIT_ENVIRONMENT})
+
+
+def patches():
+    return sorted(p for p in PATCHES.glob("[0-9]*.patch") if not p.name.startswith("0000"))
+
+
+def compiler():
+    try:
+        return output([f"{CROSS}gcc", "--version"]).splitlines()[0]
+    except FileNotFoundError:
+        raise Failure(f"no {CROSS}gcc: run `make deps` as root") from None
+
+
+def source(update=False):
+    """The folder with Debian's kernel source package; fetched once, then used until asked to update."""
+    kind = "source/linux"
+    current = cache.folder(kind) / "current"
+    if current.exists() and not update:
+        return current.resolve()
+    with cache.lock("fetch-linux"):
+        apt = debian.Apt("trixie-backports", arch="amd64")
+        package = "linux-source-7.3"
+
+        def fetch(new):
+            cache.need_space(8, "building the kernel")
+            version = apt.download(package, new, "Linux 7.3 source")
+            (new / "version").write_text(version.split("-")[0] + "\n")
+        made = cache.make(kind, cache.key(package, *apt.versions(package)), fetch, keep=2)
+        with cache.new_file(current) as temporary:
+            temporary.symlink_to(made.name)
+    return made
+
+
+def version(the_source):
+    return (the_source / "version").read_text().strip()
+
+
+def unpack(the_source, tree):
+    """Unpacks the source package into the new folder `tree`."""
+    say(f"unpacking Linux {version(the_source)}")
+    deb = next(the_source.glob("*.deb"))
+    tree.mkdir(parents=True)
+    # The package holds one tarball; nothing of it is installed.
+    run(["sh", "-ec", 'dpkg-deb --fsys-tarfile "$1" | tar -x -O --wildcards "./usr/src/linux-source-*.tar.xz" '
+         '| tar -x -J --strip-components=1 -C "$2"', "sh", str(deb), str(tree)])
+
+
+def touched(series):
+    """The files that a series of patches touches."""
+    found = set()
+    for patch in series:
+        for line in patch.read_text(errors="replace").splitlines():
+            match = re.match(r"(?:---|\+\+\+) [ab]/(\S+)", line)
+            if match:
+                found.add(match[1])
+    return sorted(found)
+
+
+def is_ours(symbol):
+    """Whether a configuration symbol (CONFIG_X) may be missing, because our series brings it."""
+    if not hasattr(is_ours, "known"):
+        text = "".join(patch.read_text(errors="replace") for patch in patches())
+        is_ours.known = set(re.findall(r"^\+config (\w+)", text, re.M)) | {"IOMMU_RAS"}
+    return symbol.removeprefix("CONFIG_") in is_ours.known
+
+
+def apply(tree, series):
+    for patch in series:
+        log = cache.new_log("git-am")
+        if git(tree, "am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch", str(patch), check=False, log=log):
+            said = log.read_text()
+            git(tree, "am", "--abort", check=False)
+            files = "\n  ".join(sorted(set(re.findall(r"^error: .*$", said, re.M)))) or said.strip()
+            where = patch.relative_to(ROOT) if patch.is_relative_to(ROOT) else patch
+            raise Failure(f"{where} does not apply to this kernel:\n  {files}\n"
+                          "Either the kernel source moved (`kernel/build --update` says to which version) or the patch "
+                          "was edited by hand.\nRun `make kernel-tree`: it applies what applies and stops there; "
+                          "apply the rest in that tree, commit, and run `make kernel-export`.")
+
+
+def build_tree(the_source, series):
+    """The tree to build in, with exactly this series applied. The caller holds the lock kernel-tree."""
+    def prepare(new):
+        unpack(the_source, new / "tree")
+        git(new / "tree", "init", "--quiet", "-b", "base")
+        (new / "tree/.git/info/exclude").write_text("*\n")
+        git(new / "tree", "commit", "--quiet", "--allow-empty", "-m", "Nothing yet")
+        git(new / "tree", "checkout", "--quiet", "--detach")
+    place = cache.make("kernel", the_source.name, prepare, keep=2)
+    tree, side = place / "tree", place / "side"
+    wanted = cache.key(*series)
+    done = place / "series"
+    if done.exists() and done.read_text() == wanted:
+        return tree
+    # The series is applied in a side tree, small since git knows few files, and the result checked out in the
+    # build tree: only what really differs gets a new time stamp, and a patch that does not apply spoils nothing.
+    run(["rm", "-rf", str(side)])
+    for leftover in (tree / ".git").glob("**/*.lock"):
+        leftover.unlink()  # of a run that was killed: we hold the lock that matters
+    git(tree, "worktree", "prune")
+    git(tree, "worktree", "add", "--quiet", str(side), "base")
+    for name in touched(series):
+        if (tree / name).exists() and not git_output(tree, "ls-files", "--", name):
+            (side / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tree / name, side / name)
+            git(side, "add", "--force", "--", name)
+    git(side, "commit", "--quiet", "--allow-empty", "-m", "Linux, as far as the series touches it")
+    git(side, "checkout", "--quiet", "--detach")
+    if series:
+        say(f"applying {len(series)} patches")
+    apply(side, series)
+    done.unlink(missing_ok=True)
+    git(tree, "checkout", "--quiet", "--force", "--detach", git_output(side, "rev-parse", "HEAD"))
+    done.write_text(wanted)
+    run(["rm", "-rf", str(side)])
+    git(tree, "worktree", "prune")
+    return tree
