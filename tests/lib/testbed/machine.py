@@ -15,11 +15,11 @@ VIRTIO = "iommu_platform=on,ats=on,disable-legacy=on"
 
 # kind: (QEMU's arguments, needs a disk, needs a network)
 KINDS = {
-    "nvme": ("nvme,serial={id},drive={id}", True, False),
+    "nvme": ("nvme,ats=on,serial={id},drive={id}", True, False),
     "virtio-blk": (f"virtio-blk-pci,{VIRTIO},drive={{id}}", True, False),
     "virtio-net": (f"virtio-net-pci,{VIRTIO},romfile=,netdev={{id}},mac={{mac}}", False, True),
-    "e1000e": ("e1000e,romfile=,netdev={id},mac={mac}", False, True),
-    "igb": ("igb,romfile=,netdev={id},mac={mac}", False, True),
+    "e1000e": ("e1000e,ats=on,romfile=,netdev={id},mac={mac}", False, True),
+    "igb": ("igb,ats=on,romfile=,netdev={id},mac={mac}", False, True),
 }
 DISK_SIZE = 64 << 20
 FIRST_NET = 3  # 10.0.2.0/24 is the way in; devices get 10.0.3.0/24 and up
@@ -73,7 +73,7 @@ def command(qemu, kernel, disk, state, smp, memory, beds, append):
     arguments = [
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", f"smmu-ras-testbed-{Path(state).name}",
-        "-machine", "virt,gic-version=3,iommu=smmuv3", "-cpu", "cortex-a72",
+        "-machine", "virt,gic-version=3,iommu=smmuv3", "-global", "arm-smmuv3.ats=on", "-cpu", "cortex-a72",
         "-accel", "tcg,thread=multi", "-smp", str(smp), "-m", str(memory),
         "-chardev", f"file,id=console,path={state}/console.log", "-serial", "chardev:console",
         "-qmp", f"unix:{state}/qmp.sock,server=on,wait=off",

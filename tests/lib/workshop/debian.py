@@ -5,11 +5,10 @@ The mirror is the one the machine's own apt uses, read at run time. Signatures a
 the Debian archive keyring, against which it verifies the index files and then every download).
 """
 
+import functools
 import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 from . import cache
 from .run import output, run
@@ -119,7 +118,10 @@ class Apt:
             fields = [field.strip() for field in line.split("|")]
             if len(fields) == 3 and fields[1] not in found:
                 found.append(fields[1])
-        return found
+
+        def order(one, other):  # dpkg knows how versions compare
+            return 1 if subprocess.run(["dpkg", "--compare-versions", one, "lt", other], check=False).returncode == 0 else -1
+        return sorted(found, key=functools.cmp_to_key(order))
 
     def download(self, package, where, wanted="", version_pattern=""):
         """Fetches a package (its source with source=True) into `where`; returns its version.
@@ -166,13 +168,5 @@ def unpacked(package, suites, arch=None, keep=3):
     return made
 
 
-def clean_archives():
-    shutil.rmtree(cache.base() / "apt", ignore_errors=True)
-
-
 def which_suite(for_bookworm, otherwise):
     return for_bookworm if host_release()[0] == "12" else otherwise
-
-
-def repository(path):
-    return Path(cache.ROOT, path)

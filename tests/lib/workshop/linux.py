@@ -9,6 +9,7 @@ whole git repository that `make kernel-tree` makes.
 import os
 import re
 import shutil
+import tempfile
 
 from . import cache, debian
 from .run import output, run
@@ -99,6 +100,7 @@ def is_ours(symbol):
 
 
 def apply(tree, series):
+    """Applies a series as commits, one `git am` each: what applied before a bad patch stays."""
     for patch in series:
         log = cache.new_log("git-am")
         if git(tree, "am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch", str(patch), check=False, log=log):
@@ -149,3 +151,31 @@ def build_tree(the_source, series):
     run(["rm", "-rf", str(side)])
     git(tree, "worktree", "prune")
     return tree
+
+
+def work_tree(the_source):
+    return cache.base() / "kernel" / f"linux-{version(the_source)}"
+
+
+def contents(series):
+    return {patch.name: patch.read_bytes() for patch in series}
+
+
+def exported(tree):
+    """The commits of a working tree as patch files: {name: content}."""
+    with tempfile.TemporaryDirectory() as folder:
+        git(tree, "-c", "diff.algorithm=myers", "-c", "diff.renames=true", "format-patch", "--quiet", "--zero-commit",
+            "--no-signature", "--no-numbered", "--no-base", "--stat=72", "--output-directory", folder, "base..smmu-ras")
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def remember_imported(tree):
+    """Marks the branch's commits as known to kernel/patches/: they may be replaced by a new import."""
+    git(tree, "update-ref", "refs/smmu-ras/imported", "smmu-ras")
+
+
+def last_imported(tree):
+    try:
+        return git_output(tree, "rev-parse", "--verify", "--quiet", "refs/smmu-ras/imported")
+    except Failure:
+        return None
