@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from workshop.cache import ROOT
+from workshop.run import child
 from workshop.ui import Failure
 
 from . import machine
@@ -38,11 +39,12 @@ def state_root():
 
 def built(script, *arguments):
     """Runs one of the build scripts (quick when nothing changed); returns the path that it prints."""
-    done = subprocess.run([str(ROOT / script), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          text=True, check=False)
-    if done.returncode:
-        raise Failure(f"{script} {' '.join(arguments)} failed")
-    return Path(done.stdout.strip().splitlines()[-1])
+    with child([str(ROOT / script), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+               text=True) as process:
+        text = process.stdout.read()
+        if process.wait():
+            raise Failure(f"{script} {' '.join(arguments)} failed")
+    return Path(text.strip().splitlines()[-1])
 
 
 def started_at(pid):
@@ -187,6 +189,13 @@ class Bed:
             subprocess.run([*self._ssh(state | {"port": state.get("port", 0)}), "-O", "exit", "testbed"],
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def kill(self):
+        """Ends the machine at once, also in the middle of another thread's up(), which then cleans up."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            state = json.loads(self._file.read_text())
+            if started_at(state["pid"]) == state["started"]:
+                os.kill(state["pid"], signal.SIGKILL)
 
     def down(self):
         with self._locked():

@@ -44,8 +44,8 @@ def main(function):
     sys.exit(code)
 
 
-def kill_group(process, grace=5):
-    """Ends a child and everything in its process group."""
+def kill_group(process, grace=30):
+    """Ends a child and everything in its process group; the grace is for children that clean up, as ours do."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     try:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Tests, the demonstration, and what the targets need from the machine.
+#
+#   make deps            installs from Debian what the other targets need (root; quick when nothing is missing)
+#   make demo            fences and recovers wedged devices on a real kernel in a virtual machine (root)
+#   make check           unit, integration and virtual machine tests (root)
+#   make check-vm        only the tests in virtual machines (root)
+#   make lint            formatters and linters over everything
+#   make clean-cache     removes what make kernel, demo and check-vm built
+
+.PHONY: deps deps-lint demo check check-vm lint lint-scripts bench fuzz deb clean-cache
+deps:
+	@tests/lib/deps
+
+deps-lint:
+	@tests/lib/deps lint
+
+demo: deps
+	@tests/vm/demo
+
+check: deps
+	@tests/lib/check check-unit check-integration check-vm
+
+check-vm: deps
+	@tests/vm/run
+
+lint: deps-lint lint-scripts
+	@if [ -f daemon/rules.mk ]; then $(MAKE) --no-print-directory lint-daemon; fi
+
+# Shell scripts are found by their first line: most have no suffix.
+lint-scripts:
+	@git ls-files -z | xargs -0 grep -IlZ -m1 '^#!/bin/\(sh\|bash\)' | xargs -0 shellcheck
+	@git ls-files -z | xargs -0 grep -IlZ -m1 '^#!/usr/bin/python3' | xargs -0 tests/lib/python-syntax
+	@tests/lib/spdx
+
+bench fuzz deb:
+	@echo "smmu-ras: make $@ is not built yet" >&2; exit 2
+
+clean-cache:
+	@tests/lib/clean-cache
