@@ -214,15 +214,17 @@ class Bed:
 
     def _ssh(self, state):
         options = {"ControlPath": self.folder / "ssh", "IdentityFile": self.folder / "key", "IdentitiesOnly": "yes",
-                   "UserKnownHostsFile": self.folder / "known_hosts", "HostKeyAlias": "testbed", "HostName": "127.0.0.1",
+                   "UserKnownHostsFile": self.folder / "known_hosts", "StrictHostKeyChecking": "yes",
+                   "HostKeyAlias": "testbed", "HostName": "127.0.0.1",
                    "User": "root", "Port": state["port"], "BatchMode": "yes", "LogLevel": "ERROR",
-                   "ConnectTimeout": 60, "StrictHostKeyChecking": "yes"}
+                   "ConnectTimeout": 60}
         return ["ssh", "-F", "none", *(f"-o{name}={value}" for name, value in options.items())]
 
     def ssh_command(self, words, terminal=False):
         """The command line that runs `words` in the guest: one word is a shell command, several are exact."""
         line = words[0] if len(words) == 1 else shlex.join(words)
-        return [*self._ssh(self.need_running()), *(["-t"] if terminal else []), "testbed", "--", *([line] if line else [])]
+        options = ["-t"] if terminal else []
+        return [*self._ssh(self.need_running()), *options, "testbed", "--", *([line] if line else [])]
 
     def run(self, command, check=True, timeout=120, stdin=None):
         """Runs a shell command in the guest; returns the finished process with stdout and stderr as text."""

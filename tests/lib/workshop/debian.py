@@ -120,7 +120,8 @@ class Apt:
                 found.append(fields[1])
 
         def order(one, other):  # dpkg knows how versions compare
-            return 1 if subprocess.run(["dpkg", "--compare-versions", one, "lt", other], check=False).returncode == 0 else -1
+            older = subprocess.run(["dpkg", "--compare-versions", one, "lt", other], check=False).returncode == 0
+            return 1 if older else -1
         return sorted(found, key=functools.cmp_to_key(order))
 
     def download(self, package, where, wanted="", version_pattern=""):

@@ -103,7 +103,8 @@ def apply(tree, series):
     """Applies a series as commits, one `git am` each: what applied before a bad patch stays."""
     for patch in series:
         log = cache.new_log("git-am")
-        if git(tree, "am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch", str(patch), check=False, log=log):
+        if git(tree, "am", "--quiet", "--committer-date-is-author-date", "--keep-non-patch", str(patch),
+               check=False, log=log):
             said = log.read_text()
             git(tree, "am", "--abort", check=False)
             files = "\n  ".join(sorted(set(re.findall(r"^error: .*$", said, re.M)))) or said.strip()
