@@ -1,0 +1,885 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "log.h"
+#include "manager.h"
+#include "pci-name.h"
+#include "sysfs.h"
+
+static void device_apply(struct device *d, enum recovery_input input);
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+static size_t hash_name(const char *bus, const char *dev)
+{
+	size_t h = 5381;
+
+	for (; *bus; bus++)
+		h = h * 33 ^ (unsigned char)*bus;
+	for (; *dev; dev++)
+		h = h * 33 ^ (unsigned char)*dev;
+	return h;
+}
+
+static struct device_bucket *find_bucket(struct manager *m, const char *bus, const char *dev)
+{
+	return &m->buckets[hash_name(bus, dev) % m->n_buckets];
+}
+
+struct device *device_find(struct manager *m, const char *bus, const char *dev)
+{
+	struct device *d;
+
+	if (m->n_buckets == 0)
+		return NULL;
+	LIST_FOREACH(d, find_bucket(m, bus, dev), bucket)
+		if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
+			return d;
+	return NULL;
+}
+
+/* Keeps the chains short. A table that cannot grow only gets slower. */
+static void table_grow(struct manager *m)
+{
+	size_t n = m->n_buckets ? m->n_buckets * 4 : 64;
+	struct device_bucket *buckets;
+	struct device *d;
+
+	if (m->n_devices < m->n_buckets)
+		return;
+	buckets = calloc(n, sizeof(*buckets));
+	if (!buckets)
+		return;
+	free(m->buckets);
+	m->buckets = buckets;
+	m->n_buckets = n;
+	TAILQ_FOREACH(d, &m->devices, all)
+		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
+}
+
+static void add_key(struct device *d, char kind, const char *name, size_t length)
+{
+	if (d->n_keys == DEVICE_KEYS_MAX)
+		return;
+	snprintf(d->keys[d->n_keys++], DEVICE_KEY_SIZE, "%c%.*s", kind, (int)length, name);
+}
+
+/*
+ * Functions of one device, a PF and its VFs, and the members of one IOMMU group are never
+ * recovered against each other: a reset of one can take the others down.
+ */
+static void find_keys(struct device *d)
+{
+	const char *bus = d->record.bus;
+	const char *dev = d->record.dev;
+	char name[RAS_DEV_SIZE];
+	const char *dot;
+
+	d->n_keys = 0;
+	dot = streq(bus, "pci") ? strrchr(dev, '.') : NULL;
+	add_key(d, 's', dev, dot ? (size_t)(dot - dev) : strlen(dev));
+	if (sysfs_link(bus, dev, "iommu_group", name, sizeof(name)) >= 0)
+		add_key(d, 'g', name, strlen(name));
+	if (sysfs_link(bus, dev, "physfn", name, sizeof(name)) >= 0) {
+		dot = strrchr(name, '.');
+		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
+	}
+}
+
+static bool related(const struct device *a, const struct device *b)
+{
+	for (unsigned int i = 0; i < a->n_keys; i++)
+		for (unsigned int j = 0; j < b->n_keys; j++)
+			if (streq(a->keys[i], b->keys[j]))
+				return true;
+	return false;
+}
+
+struct device *device_new(struct manager *m, const char *bus, const char *dev)
+{
+	struct device *d;
+
+	if (m->n_devices >= DEVICES_MAX) {
+		if (!m->table_full_logged)
+			log_error("More than %d devices are fenced; the others are left fenced",
+				  DEVICES_MAX);
+		m->table_full_logged = true;
+		return NULL;
+	}
+	table_grow(m);
+	d = m->n_buckets > 0 ? calloc(1, sizeof(*d)) : NULL;
+	if (!d) {
+		log_error("Out of memory; %s stays fenced", dev);
+		return NULL;
+	}
+	d->manager = m;
+	str_copy(d->record.bus, sizeof(d->record.bus), bus);
+	str_copy(d->record.dev, sizeof(d->record.dev), dev);
+	d->record.since = now_usec(CLOCK_REALTIME);
+	d->worker = (struct worker){.pidfd = -1, .fd = -1};
+	LIST_INSERT_HEAD(find_bucket(m, bus, dev), d, bucket);
+	TAILQ_INSERT_TAIL(&m->devices, d, all);
+	m->n_devices++;
+	return d;
+}
+
+static void worker_close(struct device *d)
+{
+	struct manager *m = d->manager;
+
+	d->worker_event = sd_event_source_disable_unref(d->worker_event);
+	d->worker_exit = sd_event_source_disable_unref(d->worker_exit);
+	if (d->worker.fd >= 0)
+		close(d->worker.fd);
+	if (d->worker.pidfd >= 0)
+		close(d->worker.pidfd);
+	if (d->worker.pid > 0) {
+		TAILQ_REMOVE(&m->busy, d, busy);
+		m->queue_dirty = true;
+	}
+	d->worker = (struct worker){.pidfd = -1, .fd = -1};
+	d->record.worker = 0;
+	d->record.worker_start = 0;
+	free(d->job);
+	d->job = NULL;
+}
+
+void device_free(struct device *d)
+{
+	struct manager *m = d->manager;
+
+	if (d->record.state == RECOVERY_QUEUED)
+		TAILQ_REMOVE(&m->queue, d, queue);
+	if (d->record.state == RECOVERY_RUNNING)
+		m->n_running--;
+	worker_close(d);
+	sd_event_source_disable_unref(d->timer);
+	policy_unref(d->policy);
+	LIST_REMOVE(d, bucket);
+	TAILQ_REMOVE(&m->devices, d, all);
+	m->n_devices--;
+	m->status_dirty = true;
+	free(d);
+}
+
+/* --- small parts of the actions -------------------------------------------------------------- */
+
+static void set_note(struct device *d, const char *format, ...) _printf_(2, 3);
+
+static void set_note(struct device *d, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(d->record.note, sizeof(d->record.note), format, ap);
+	va_end(ap);
+}
+
+/* For records that only inform; the ones that matter are saved in worker_prepared(). */
+static void save(struct device *d)
+{
+	int r = state_save(&d->record);
+
+	if (r < 0)
+		log_warning("%s: cannot save its state in /run/smmu-rasd: %s", d->record.dev,
+			    strerror(-r));
+}
+
+/* What we owe to the device is given back. */
+static void forget_debt(struct device *d)
+{
+	d->record.prepared = false;
+	d->record.driver[0] = '\0';
+	d->record.driver_override[0] = '\0';
+	d->record.reset_method[0] = '\0';
+	d->record.attempts = 0;
+	d->record.step[0] = '\0';
+	d->record.note[0] = '\0';
+	d->finish = false;
+	d->policy = policy_unref(d->policy);
+	d->rule = NULL;
+}
+
+/* Is there something to put back that an attempt took away? */
+static bool owing(const struct device *d)
+{
+	const struct device_record *record = &d->record;
+	char now[RESET_METHOD_SIZE];
+
+	if (!record->prepared)
+		return false;
+	if (record->driver[0]) {
+		char driver[RAS_NAME_SIZE];
+		int r = sysfs_link(record->bus, record->dev, "driver", driver, sizeof(driver));
+
+		if (r == -ENOENT || (r >= 0 && !streq(driver, record->driver)))
+			return true;
+	}
+	return record->reset_method[0] &&
+	       sysfs_read(record->bus, record->dev, "reset_method", now, sizeof(now)) >= 0 &&
+	       !streq(now, record->reset_method);
+}
+
+static void timer_stop(struct device *d)
+{
+	d->timer = sd_event_source_disable_unref(d->timer);
+	d->record.next = 0;
+}
+
+static void timer_start(struct device *d, uint64_t usec, sd_event_time_handler_t handler)
+{
+	int r;
+
+	timer_stop(d);
+	r = sd_event_add_time_relative(d->manager->event, &d->timer, CLOCK_MONOTONIC, usec, 0,
+				       handler, d);
+	/* Only memory can be short; without a limit the step just has none. */
+	if (r < 0)
+		log_error("%s: cannot set a timer: %s", d->record.dev, strerror(-r));
+	d->record.next = now_usec(CLOCK_REALTIME) + usec;
+}
+
+/* --- policy ---------------------------------------------------------------------------------- */
+
+static const char *sysfs_number(const struct device *d, const char *attr, char *buf, size_t size)
+{
+	if (sysfs_read(d->record.bus, d->record.dev, attr, buf, size) < 0)
+		return "";
+	return strncmp(buf, "0x", 2) == 0 ? buf + 2 : buf;
+}
+
+/* Finds the rule for the device in the policy in force. */
+static void find_rule(struct device *d)
+{
+	char vendor[16];
+	char device[16];
+	char class[16];
+	char driver[RAS_NAME_SIZE];
+	struct match_subject subject = {.values = {
+						[MATCH_ADDRESS] = d->record.dev,
+						[MATCH_IOMMU] = d->kernel.iommu,
+						[MATCH_REASON] = ras_reason_name(d->kernel.reason),
+					}};
+
+	subject.values[MATCH_VENDOR] = sysfs_number(d, "vendor", vendor, sizeof(vendor));
+	subject.values[MATCH_DEVICE] = sysfs_number(d, "device", device, sizeof(device));
+	subject.values[MATCH_CLASS] = sysfs_number(d, "class", class, sizeof(class));
+	/* Where we have unbound the driver it still is the driver of the device. */
+	if (d->record.prepared)
+		str_copy(driver, sizeof(driver), d->record.driver);
+	else if (sysfs_link(d->record.bus, d->record.dev, "driver", driver, sizeof(driver)) < 0)
+		driver[0] = '\0';
+	subject.values[MATCH_DRIVER] = driver;
+
+	policy_unref(d->policy);
+	d->policy = policy_ref(d->manager->policy);
+	d->rule = policy_match(d->policy, &subject);
+	str_copy(d->record.rule, sizeof(d->record.rule), d->rule->name);
+}
+
+/* Counts this recovery, and says whether there are too many of them. */
+static bool over_rate_limit(struct device *d)
+{
+	struct device_record *record = &d->record;
+	uint64_t now = now_usec(CLOCK_BOOTTIME);
+	unsigned int recent = 0;
+
+	if (d->rule->rate_window == 0)
+		return false;
+	for (unsigned int i = 0; i < record->n_recoveries; i++)
+		if (record->recoveries[i] + d->rule->rate_window > now)
+			recent++;
+	if (recent >= d->rule->rate_count) {
+		set_note(d, "recovered %u times within %s already, which is the limit of rule %s",
+			 recent, USEC_TEXT(d->rule->rate_window), d->rule->name);
+		return true;
+	}
+	if (record->n_recoveries == STATE_RECOVERIES_MAX) {
+		memmove(record->recoveries, record->recoveries + 1,
+			sizeof(record->recoveries) - sizeof(record->recoveries[0]));
+		record->n_recoveries--;
+	}
+	record->recoveries[record->n_recoveries++] = now;
+	return false;
+}
+
+/* What to do about a fence that we have not dealt with, or (@resume) not to the end. */
+static enum recovery_input decide(struct device *d, bool resume)
+{
+	find_rule(d);
+	switch (d->rule->action) {
+	case ACTION_IGNORE:
+		set_note(d, "rule %s says ignore", d->rule->name);
+		return INPUT_IGNORE;
+	case ACTION_ISOLATE:
+		set_note(d, "rule %s says isolate", d->rule->name);
+		return INPUT_ISOLATE;
+	default:
+		break;
+	}
+	if (resume && d->record.attempts >= d->rule->attempts) {
+		if (d->record.note[0] == '\0')
+			set_note(d, "the last attempt was interrupted");
+		return INPUT_ISOLATE;
+	}
+	if (!resume && over_rate_limit(d))
+		return INPUT_ISOLATE;
+	return INPUT_RECOVER;
+}
+
+/* --- workers --------------------------------------------------------------------------------- */
+
+static void worker_ended(struct device *d);
+
+static void worker_kill(struct device *d)
+{
+	/* In the middle of a sysfs write it ends when the kernel lets it, which may be never. */
+	if (d->worker.pidfd >= 0)
+		(void)pidfd_send_signal(d->worker.pidfd, SIGKILL, NULL, 0);
+}
+
+static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct device *d = userdata;
+	uint64_t timeout = d->rule->step_timeout;
+
+	timer_stop(d);
+	for (size_t i = 0; i < d->job->n_steps; i++)
+		if (streq(step_name(d->job->steps[i].kind), d->record.step) &&
+		    d->job->steps[i].timeout)
+			timeout = d->job->steps[i].timeout;
+	set_note(d, "%s has not ended after %s", d->record.step[0] ? d->record.step : "looking at it",
+		 USEC_TEXT(timeout));
+	report_stuck(d, timeout);
+	device_apply(d, INPUT_STEP_TIMEOUT);
+	return 0;
+}
+
+/*
+ * The worker knows what it will have to put back, and waits. Only when that is on disk may it
+ * begin: a daemon that is killed from here on finds everything when it comes back.
+ */
+static void worker_prepared(struct device *d, const struct worker_message *message)
+{
+	struct device_record *record = &d->record;
+	int r;
+
+	record->prepared = true;
+	memcpy(record->driver, message->driver, sizeof(record->driver));
+	memcpy(record->driver_override, message->driver_override, sizeof(record->driver_override));
+	memcpy(record->reset_method, message->reset_method, sizeof(record->reset_method));
+	r = state_save(record);
+	if (r >= 0)
+		r = worker_go(d->worker.fd);
+	if (r < 0) {
+		set_note(d, "cannot record in /run/smmu-rasd what has to be undone: %s",
+			 strerror(-r));
+		log_error("%s: %s; nothing was done to the device", record->dev, record->note);
+		worker_kill(d);
+	}
+}
+
+static void worker_step_begin(struct device *d, const struct worker_message *message)
+{
+	const struct step *step = &d->job->steps[message->step];
+
+	str_copy(d->record.step, sizeof(d->record.step), step_name(step->kind));
+	timer_start(d, (step->timeout ? step->timeout : d->rule->step_timeout) + step->wait,
+		    on_step_timeout);
+	save(d);
+}
+
+static void worker_step_end(struct device *d, const struct worker_message *message)
+{
+	timer_stop(d);
+	if (message->error < 0)
+		set_note(d, "%s: %s", step_name(d->job->steps[message->step].kind), message->text);
+	/* The step that policy stopped is told of once, with what to do about it. */
+	if (!message->protected)
+		report_step(d, message);
+}
+
+static void worker_message_arrived(struct device *d, const struct worker_message *message)
+{
+	/* A step that was given up may still tell its end; the timer belongs to the state. */
+	bool stuck = d->record.state != RECOVERY_RUNNING;
+
+	switch (message->report) {
+	case WORKER_PREPARED:
+		if (!stuck)
+			worker_prepared(d, message);
+		break;
+	case WORKER_STEP_BEGIN:
+		if (!stuck && message->step < d->job->n_steps)
+			worker_step_begin(d, message);
+		break;
+	case WORKER_STEP_END:
+		if (message->step < d->job->n_steps)
+			worker_step_end(d, message);
+		break;
+	case WORKER_FINISHED:
+		timer_stop(d);
+		d->worker_finished = true;
+		d->worker_error = message->error;
+		d->worker_protected = message->protected;
+		if (message->error < 0 && d->record.step[0] == '\0')
+			set_note(d, "%s", message->text);
+		if (message->protected)
+			set_note(d, "%s", message->text);
+		if (message->device.state != 0)
+			device_kernel_update(d->manager, KERNEL_DEVICE, &message->device);
+		break;
+	}
+}
+
+static int on_worker_event(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+			   void *userdata)
+{
+	struct device *d = userdata;
+	struct worker_message message;
+	int r;
+
+	while ((r = worker_receive(fd, &message)) > 0)
+		worker_message_arrived(d, &message);
+	/* Its end is noticed through the pidfd; until then there is nothing more to hear. */
+	if (r < 0 || revents & EPOLLHUP)
+		d->worker_event = sd_event_source_disable_unref(d->worker_event);
+	return 0;
+}
+
+static int on_worker_exit(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+			  void *userdata)
+{
+	struct device *d = userdata;
+	struct worker_message message;
+	siginfo_t info = {0};
+
+	/* What it said last may still be in the socket. */
+	while (d->worker.fd >= 0 && worker_receive(d->worker.fd, &message) > 0)
+		worker_message_arrived(d, &message);
+	/* Not our child when it was an earlier daemon's. */
+	(void)waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
+	worker_ended(d);
+	return 0;
+}
+
+static int watch_worker(struct device *d)
+{
+	sd_event *event = d->manager->event;
+	int r = 0;
+
+	if (d->worker.fd >= 0)
+		r = sd_event_add_io(event, &d->worker_event, d->worker.fd, EPOLLIN,
+				    on_worker_event, d);
+	if (r >= 0)
+		r = sd_event_add_io(event, &d->worker_exit, d->worker.pidfd, EPOLLIN,
+				    on_worker_exit, d);
+	return r;
+}
+
+/* What is to be done in the attempt that begins now. */
+static struct job *make_job(const struct device *d)
+{
+	const struct device_record *record = &d->record;
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	memcpy(job->bus, record->bus, sizeof(job->bus));
+	memcpy(job->dev, record->dev, sizeof(job->dev));
+	job->reset_methods = d->rule->reset_methods;
+	job->protect = d->rule->protect;
+	if (d->finish) {
+		job->steps[job->n_steps++].kind = STEP_BIND;
+	} else {
+		memcpy(job->steps, d->rule->steps, sizeof(d->rule->steps));
+		job->n_steps = d->rule->n_steps;
+	}
+	/* Nothing is a success before the kernel has said so. */
+	if (job->steps[job->n_steps - 1].kind != STEP_VERIFY)
+		job->steps[job->n_steps++].kind = STEP_VERIFY;
+	job->prepared = record->prepared;
+	memcpy(job->driver, record->driver, sizeof(job->driver));
+	memcpy(job->driver_override, record->driver_override, sizeof(job->driver_override));
+	memcpy(job->reset_method, record->reset_method, sizeof(job->reset_method));
+	return job;
+}
+
+static void start_attempt(struct device *d)
+{
+	struct manager *m = d->manager;
+	int r;
+
+	if (!d->rule)
+		find_rule(d);
+	d->record.attempts++;
+	d->record.step[0] = '\0';
+	d->record.note[0] = '\0';
+	d->worker_finished = false;
+	d->worker_protected = false;
+	d->worker_error = 0;
+	d->job = make_job(d);
+	d->finish = false;
+	r = d->job ? worker_start(d->job, &d->worker) : -ENOMEM;
+	if (r < 0) {
+		set_note(d, "cannot start a worker: %s", strerror(-r));
+		log_error("%s: %s", d->record.dev, d->record.note);
+		worker_ended(d);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&m->busy, d, busy);
+	d->record.worker = d->worker.pid;
+	d->record.worker_start = d->worker.start;
+	report_begun(d);
+	timer_start(d, d->rule->step_timeout, on_step_timeout);
+	r = watch_worker(d);
+	if (r < 0) {
+		/* Unwatched it can only be waited for, which is over soon: it has not begun. */
+		set_note(d, "cannot watch the worker: %s", strerror(-r));
+		worker_kill(d);
+		(void)waitid(P_PIDFD, (id_t)d->worker.pidfd, &(siginfo_t){0}, WEXITED);
+		worker_ended(d);
+	}
+}
+
+/* The worker is gone, whatever it did. */
+static void worker_ended(struct device *d)
+{
+	enum recovery_input input;
+
+	timer_stop(d);
+	worker_close(d);
+	if (!d->worker_finished && d->record.note[0] == '\0')
+		set_note(d, "the worker was killed in %s",
+			 d->record.step[0] ? d->record.step : "its preparations");
+	if (!sysfs_device_exists(d->record.bus, d->record.dev) &&
+	    d->record.state != RECOVERY_GONE)
+		device_apply(d, INPUT_REMOVED);
+
+	if (d->worker_protected) {
+		/* Nothing was tried. */
+		d->record.attempts--;
+		input = INPUT_PROTECTED;
+	} else if (d->kernel.state == IOMMU_RAS_STATE_ACTIVE && !owing(d) &&
+		   (!d->worker_finished || d->worker_error == 0)) {
+		input = INPUT_SUCCESS;
+	} else {
+		if (d->worker_finished && d->worker_error == 0)
+			set_note(d, "it was unfenced, and fenced again at once");
+		if (!d->rule)
+			find_rule(d);
+		input = d->record.attempts < d->rule->attempts ? INPUT_FAILED : INPUT_EXHAUSTED;
+		/* A worker that was cut off in a reset may have left no more than the rest to do. */
+		d->finish = !d->worker_finished && d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
+	}
+	device_apply(d, input);
+}
+
+/* --- the state machine ----------------------------------------------------------------------- */
+
+static int on_backoff_over(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct device *d = userdata;
+
+	timer_stop(d);
+	device_apply(d, INPUT_BACKOFF_OVER);
+	return 0;
+}
+
+static void enter_state(struct device *d, enum recovery_state next)
+{
+	struct manager *m = d->manager;
+	enum recovery_state state = d->record.state;
+
+	if (state == next)
+		return;
+	if (state == RECOVERY_QUEUED)
+		TAILQ_REMOVE(&m->queue, d, queue);
+	if (state == RECOVERY_RUNNING)
+		m->n_running--;
+	if (state == RECOVERY_BACKOFF)
+		timer_stop(d);
+	if (next == RECOVERY_QUEUED)
+		TAILQ_INSERT_TAIL(&m->queue, d, queue);
+	if (next == RECOVERY_RUNNING)
+		m->n_running++;
+	d->record.state = next;
+	d->record.since = now_usec(CLOCK_REALTIME);
+	m->queue_dirty = true;
+	m->status_dirty = true;
+}
+
+/* May free the device. */
+static void device_apply(struct device *d, enum recovery_input input)
+{
+	enum recovery_state before = d->record.state;
+	struct recovery_transition t = recovery_next(before, input);
+	uint64_t wait;
+
+	log_debug("%s: %s, %s: now %s", d->record.dev, recovery_state_name(before),
+		  recovery_input_name(input), recovery_state_name(t.next));
+	enter_state(d, t.next);
+	switch (t.action) {
+	case DO_NONE:
+		if (t.next == before)
+			return;
+		break;
+	case DO_QUEUE:
+		d->finish |= input == INPUT_UNFENCED_OWING;
+		break;
+	case DO_START:
+		start_attempt(d);
+		return;
+	case DO_KILL:
+		worker_kill(d);
+		break;
+	case DO_WAIT:
+		wait = rule_backoff(d->rule, d->record.attempts);
+		timer_start(d, wait, on_backoff_over);
+		report_attempt_failed(d, wait);
+		break;
+	case DO_CLOSE:
+		report_recovered(d);
+		forget_debt(d);
+		break;
+	case DO_RELEASE:
+		forget_debt(d);
+		break;
+	case DO_GIVE_UP:
+		if (input == INPUT_PROTECTED)
+			report_protected(d);
+		else
+			report_isolated(d);
+		break;
+	case DO_FORGET:
+		state_remove(d->record.bus, d->record.dev);
+		device_free(d);
+		return;
+	case DO_BUG:
+		log_error("%s: \"%s\" cannot happen while %s; please report this", d->record.dev,
+			  recovery_input_name(input), recovery_state_name(before));
+		return;
+	}
+	/* A device that is well and has no history is not remembered. */
+	if (t.next == RECOVERY_IDLE && d->record.n_recoveries == 0) {
+		state_remove(d->record.bus, d->record.dev);
+		device_free(d);
+		return;
+	}
+	save(d);
+}
+
+void devices_run_queue(struct manager *m)
+{
+	struct device *d;
+	struct device *next;
+
+	m->queue_dirty = false;
+	if (m->stopping)
+		return;
+	for (d = TAILQ_FIRST(&m->queue); d && m->n_running < m->policy->max_parallel; d = next) {
+		struct device *other;
+		bool blocked = false;
+
+		next = TAILQ_NEXT(d, queue);
+		TAILQ_FOREACH(other, &m->busy, busy)
+		{
+			if (related(d, other)) {
+				blocked = true;
+				break;
+			}
+		}
+		if (!blocked)
+			device_apply(d, INPUT_TURN);
+	}
+}
+
+/* --- what happens ---------------------------------------------------------------------------- */
+
+static void device_unfenced(struct device *d)
+{
+	device_apply(d, owing(d) ? INPUT_UNFENCED_OWING : INPUT_UNFENCED);
+}
+
+static bool settled(const struct device *d)
+{
+	return d->record.state == RECOVERY_IDLE || d->record.state == RECOVERY_ISOLATED ||
+	       d->record.state == RECOVERY_IGNORED;
+}
+
+static void device_fenced(struct device *d, bool new_fence)
+{
+	bool resume = d->resume;
+
+	d->record.fence_id = d->kernel.fence_id;
+	d->resume = false;
+	find_keys(d);
+	/* During a recovery it only means that the attempt is going to fail. */
+	if (!settled(d) && d->record.state != RECOVERY_GONE)
+		return;
+	if (!new_fence && !resume && d->record.state != RECOVERY_IDLE)
+		return;
+	if (!resume)
+		d->record.attempts = 0;
+	device_apply(d, decide(d, resume));
+}
+
+void device_kernel_update(struct manager *m, enum kernel_message_type type,
+			  const struct ras_device *info)
+{
+	struct device *d = device_find(m, info->bus, info->dev);
+	bool event = type != KERNEL_DEVICE;
+	uint32_t before;
+	bool new_fence;
+
+	if (type == KERNEL_REMOVED) {
+		report_kernel(d, type, info);
+		if (d) {
+			d->kernel = *info;
+			device_apply(d, INPUT_REMOVED);
+		}
+		return;
+	}
+	if (!d) {
+		if (info->state == IOMMU_RAS_STATE_ACTIVE) {
+			if (event)
+				report_kernel(NULL, type, info);
+			return;
+		}
+		d = device_new(m, info->bus, info->dev);
+		if (!d)
+			return;
+	}
+	/* An event that a reply contained already, or a reply that events have overtaken. */
+	if (event ? info->event_seq <= d->kernel.event_seq && d->kernel.event_seq != 0
+		  : info->event_seq < d->kernel.event_seq) {
+		d->generation = m->generation;
+		return;
+	}
+	before = d->kernel.state;
+	d->kernel = *info;
+	d->generation = m->generation;
+
+	if (info->state == IOMMU_RAS_STATE_ACTIVE) {
+		if (event || before == IOMMU_RAS_STATE_FENCED || before == IOMMU_RAS_STATE_SANITIZED)
+			report_kernel(d, KERNEL_UNFENCED, info);
+		device_unfenced(d);
+		return;
+	}
+	new_fence = info->fence_id != d->record.fence_id;
+	if (new_fence)
+		report_kernel(d, KERNEL_FENCED, info);
+	if (info->state == IOMMU_RAS_STATE_SANITIZED && before != IOMMU_RAS_STATE_SANITIZED)
+		report_kernel(d, KERNEL_SANITIZED, info);
+	device_fenced(d, new_fence);
+}
+
+void device_not_in_dump(struct device *d)
+{
+	bool was_fenced = d->kernel.state == IOMMU_RAS_STATE_FENCED ||
+			  d->kernel.state == IOMMU_RAS_STATE_SANITIZED;
+
+	d->generation = d->manager->generation;
+	d->resume = false;
+	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
+		if (was_fenced)
+			report_kernel(d, KERNEL_REMOVED, &d->kernel);
+		device_apply(d, INPUT_REMOVED);
+		return;
+	}
+	d->kernel.state = IOMMU_RAS_STATE_ACTIVE;
+	if (was_fenced)
+		report_kernel(d, KERNEL_UNFENCED, &d->kernel);
+	find_keys(d);
+	device_unfenced(d);
+}
+
+/* A worker that is stuck in the kernel outlives its daemon. Two must not work on one device. */
+static bool take_over_worker(struct device *d, pid_t pid, uint64_t start)
+{
+	struct manager *m = d->manager;
+	int pidfd;
+
+	if (pid <= 0 || start == 0)
+		return false;
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0)
+		return false;
+	if (process_start_time(pid) != start) {
+		close(pidfd);
+		return false;
+	}
+	d->worker = (struct worker){.pid = pid, .start = start, .pidfd = pidfd, .fd = -1};
+	d->worker_finished = false;
+	d->record.worker = pid;
+	d->record.worker_start = start;
+	TAILQ_INSERT_TAIL(&m->busy, d, busy);
+	worker_kill(d);
+	if (watch_worker(d) < 0)
+		log_error("%s: cannot watch worker %d of an earlier daemon", d->record.dev, (int)pid);
+	return true;
+}
+
+void device_load(struct manager *m, const struct device_record *record, int error)
+{
+	struct device *d;
+	enum recovery_state state = record->state;
+
+	if (error < 0) {
+		log_error("The record of %s in /run/smmu-rasd cannot be read (%s) and is dropped; if "
+			  "the device has lost its driver, bind it by hand",
+			  record->dev, error == -EBADMSG ? "it is damaged" : strerror(-error));
+		state_remove(record->bus, record->dev);
+		return;
+	}
+	d = device_new(m, record->bus, record->dev);
+	if (!d)
+		return;
+	d->record = *record;
+	d->record.state = RECOVERY_IDLE;
+	d->record.worker = 0;
+	d->record.next = 0;
+	find_keys(d);
+	switch (state) {
+	case RECOVERY_RUNNING:
+	case RECOVERY_STUCK:
+	case RECOVERY_GONE:
+		d->resume = true;
+		if (take_over_worker(d, record->worker, record->worker_start)) {
+			log_warning("%s: worker %d of an earlier daemon is still busy with it",
+				    record->dev, (int)record->worker);
+			device_apply(d, INPUT_LINGERING);
+		}
+		break;
+	case RECOVERY_QUEUED:
+	case RECOVERY_BACKOFF:
+		d->resume = true;
+		break;
+	case RECOVERY_ISOLATED:
+	case RECOVERY_IGNORED:
+		d->record.state = state;
+		break;
+	default:
+		break;
+	}
+}
+
+void device_policy_changed(struct device *d)
+{
+	enum recovery_state state = d->record.state;
+	bool by_policy = d->record.attempts == 0;
+
+	/* Who has used up all attempts stays isolated until somebody looks at the device. */
+	if (state != RECOVERY_IGNORED && !(state == RECOVERY_ISOLATED && by_policy))
+		return;
+	if (d->kernel.state != IOMMU_RAS_STATE_FENCED &&
+	    d->kernel.state != IOMMU_RAS_STATE_SANITIZED)
+		return;
+	device_apply(d, decide(d, true));
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/genetlink.h>
+#include <linux/netlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Records carry their own CODE_* fields only where that helps; the library's would name this file. */
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+#ifndef SMMU_RAS_SYSCONFDIR
+#define SMMU_RAS_SYSCONFDIR "/etc"
+#endif
+#ifndef SMMU_RAS_VENDORDIR
+#define SMMU_RAS_VENDORDIR "/usr/lib/smmu-rasd"
+#endif
+
+const char *host_dir(enum host_dir dir)
+{
+	switch (dir) {
+	case HOST_SYS:
+		return "/sys";
+	case HOST_PROC:
+		return "/proc";
+	case HOST_RUN:
+		return "/run/smmu-rasd";
+	case HOST_ETC:
+		return SMMU_RAS_SYSCONFDIR "/smmu-rasd";
+	case HOST_LIB:
+		break;
+	}
+	return SMMU_RAS_VENDORDIR;
+}
+
+int host_netlink_open(bool nonblock, int rcvbuf)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK};
+	int one = 1;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (nonblock ? SOCK_NONBLOCK : 0),
+			NETLINK_GENERIC);
+
+	if (fd < 0)
+		return -errno;
+	/*
+	 * Losing events costs a dump, nothing else: FORCE needs CAP_NET_ADMIN, the other one is
+	 * bounded by net.core.rmem_max, and both may fail.
+	 */
+	if (rcvbuf > 0 &&
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
+	/* Without it errors have a number only, and no text from the kernel. */
+	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int host_netlink_join(int fd, uint32_t group)
+{
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return -errno;
+	return 0;
+}
+
+int host_sysfs_write(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t n;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	n = write(fd, value, strlen(value));
+	r = n < 0 ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+int host_journal_send(const struct iovec *iov, int n)
+{
+	return sd_journal_sendv(iov, n);
+}
+
+bool host_stderr_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long dev = 0;
+	unsigned long long ino = 0;
+	struct stat st;
+
+	if (!stream || sscanf(stream, "%llu:%llu", &dev, &ino) != 2) /* NOLINT(cert-err34-c) */
+		return false;
+	return fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where the program touches the machine it runs on.
+ *
+ * Nothing else opens a netlink socket, talks to journald, or knows where /sys is. The integration
+ * tests link tests/integration/fake-host.c in place of host.c; all other objects are the ones that
+ * are installed, and the installed programs hold no test hook.
+ */
+#ifndef SMMU_RAS_HOST_H
+#define SMMU_RAS_HOST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+enum host_dir {
+	HOST_SYS, /* /sys */
+	HOST_PROC, /* /proc */
+	HOST_RUN, /* /run/smmu-rasd: what a restarted daemon must know */
+	HOST_ETC, /* /etc/smmu-rasd: the operator's policy */
+	HOST_LIB, /* /usr/lib/smmu-rasd: the vendor's policy */
+};
+
+/* Absolute path without a trailing slash. Static storage. */
+const char *host_dir(enum host_dir dir);
+
+/*
+ * Opens a generic netlink socket (netlink(7)) with extended acknowledgements and a receive buffer
+ * of @rcvbuf bytes, or as much as the system allows; 0 keeps the default.
+ * Returns a descriptor that the caller closes, or -errno.
+ */
+int host_netlink_open(bool nonblock, int rcvbuf);
+
+/* Joins multicast group @group, a number given by the family. Returns 0 or -errno. */
+int host_netlink_join(int fd, uint32_t group);
+
+/*
+ * Writes @value to the sysfs attribute @path in one write(2), as sysfs needs it. May block for as
+ * long as the kernel pleases, so it is for workers only. Returns 0 or -errno.
+ */
+int host_sysfs_write(const char *path, const char *value);
+
+/* Hands one structured record to journald (sd_journal_sendv(3)). Returns 0 or -errno. */
+int host_journal_send(const struct iovec *iov, int n);
+
+/* Does what we print on stderr end up in the journal anyway (systemd.exec(5), $JOURNAL_STREAM)? */
+bool host_stderr_is_journal(void);
+
+#endif

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "log.h"
+
+#include <stdarg.h>
+
+#include "host.h"
+
+static bool to_journal;
+static int max_level = LOG_INFO;
+
+void log_open(void)
+{
+	to_journal = host_stderr_is_journal();
+}
+
+void log_set_max_level(int level)
+{
+	max_level = level;
+}
+
+static void add_field(struct log_record *record, const char *name, const char *format, va_list ap)
+	_printf_(3, 0);
+
+static void add_field(struct log_record *record, const char *name, const char *format, va_list ap)
+{
+	size_t room = sizeof(record->text) - record->used;
+	size_t start = record->used;
+	int head;
+	int body;
+
+	if (record->n_fields >= ARRAY_SIZE(record->fields))
+		return;
+	head = snprintf(record->text + start, room, "%s=", name);
+	if (head < 0 || (size_t)head >= room)
+		return;
+	room -= (size_t)head;
+	body = vsnprintf(record->text + start + head, room, format, ap);
+	if (body < 0)
+		return;
+	if ((size_t)body >= room)
+		body = (int)room - 1;
+	record->fields[record->n_fields].offset = start;
+	record->fields[record->n_fields].length = (size_t)head + (size_t)body;
+	record->n_fields++;
+	/* Step over the NUL: the text printer wants a string. */
+	record->used = start + (size_t)head + (size_t)body + 1;
+	if (record->used >= sizeof(record->text))
+		record->used = sizeof(record->text) - 1;
+}
+
+void log_record_field(struct log_record *record, const char *name, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	add_field(record, name, format, ap);
+	va_end(ap);
+}
+
+void log_record_init(struct log_record *record, int level, const char *message_id)
+{
+	record->level = level;
+	record->used = 0;
+	record->n_fields = 0;
+	log_record_field(record, "PRIORITY", "%d", level);
+	log_record_field(record, "SYSLOG_FACILITY", "%d", LOG_DAEMON >> 3);
+	if (message_id)
+		log_record_field(record, "MESSAGE_ID", "%s", message_id);
+}
+
+static void record_submit(struct log_record *record, const char *format, va_list ap)
+	_printf_(2, 0);
+
+static void record_submit(struct log_record *record, const char *format, va_list ap)
+{
+	struct iovec iov[ARRAY_SIZE(record->fields)];
+	unsigned int message = record->n_fields;
+
+	add_field(record, "MESSAGE", format, ap);
+	if (record->level > max_level)
+		return;
+	for (unsigned int i = 0; i < record->n_fields; i++) {
+		iov[i].iov_base = record->text + record->fields[i].offset;
+		iov[i].iov_len = record->fields[i].length;
+	}
+	if (to_journal && host_journal_send(iov, (int)record->n_fields) >= 0)
+		return;
+	if (message < record->n_fields)
+		fprintf(stderr, "%s\n",
+			record->text + record->fields[message].offset + strlen("MESSAGE="));
+}
+
+void log_record_send(struct log_record *record, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	record_submit(record, format, ap);
+	va_end(ap);
+}
+
+void log_message(int level, const char *format, ...)
+{
+	struct log_record record;
+	va_list ap;
+
+	if (level > max_level)
+		return;
+	log_record_init(&record, level, NULL);
+	va_start(ap, format);
+	record_submit(&record, format, ap);
+	va_end(ap);
+}

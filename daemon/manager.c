@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "manager.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "log.h"
+#include "messages.h"
+
+/* What the kernel may be ahead of us before events are lost; a loss costs a dump. */
+#define EVENTS_RCVBUF (8 * 1024 * 1024)
+#define DUMPS_RCVBUF  (1024 * 1024)
+
+/* Datagrams taken from a socket before the other sources have their turn. */
+#define BATCH 256
+
+#define DUMP_RETRY_USEC USEC_PER_SEC
+/* Less than systemd's patience with a service that stops, and plenty for a step that works. */
+#define STOP_GRACE_USEC (5 * USEC_PER_SEC)
+
+/* The kernel's word first: what it said before a worker's message must be known before that. */
+enum {
+	PRIORITY_KERNEL = SD_EVENT_PRIORITY_IMPORTANT,
+	PRIORITY_WORKER = SD_EVENT_PRIORITY_NORMAL,
+};
+
+static void dump_start(struct manager *m);
+
+/* --- the kernel ------------------------------------------------------------------------------ */
+
+static void events_lost(struct manager *m, const char *why)
+{
+	struct log_record record;
+
+	log_record_init(&record, LOG_WARNING, MESSAGE_EVENTS_LOST);
+	log_record_send(&record, "Events of the kernel were lost (%s); asking it for all devices",
+			why);
+	m->last_seq = 0;
+	dump_start(m);
+}
+
+static void family_appeared(struct manager *m, uint16_t family, uint32_t group)
+{
+	struct log_record record;
+	int r;
+
+	if (m->events.family == family)
+		return;
+	m->events.family = family;
+	m->events.group = group;
+	m->dumps.family = family;
+	m->dumps.group = group;
+	r = kernel_link_join(&m->events);
+	if (r < 0) {
+		log_error("Cannot subscribe to the kernel's iommu-ras events: %s", strerror(-r));
+		return;
+	}
+	log_record_init(&record, LOG_INFO, MESSAGE_FAMILY);
+	log_record_send(&record, "Watching the kernel's iommu-ras events");
+	m->last_seq = 0;
+	m->status_dirty = true;
+	dump_start(m);
+}
+
+static void family_missing(struct manager *m)
+{
+	struct log_record record;
+
+	m->events.family = 0;
+	m->dumps.family = 0;
+	m->dumping = false;
+	m->status_dirty = true;
+	log_record_init(&record, LOG_NOTICE, MESSAGE_NO_FAMILY);
+	log_record_send(&record, "This kernel does not fence devices (it has no netlink family "
+				 "iommu-ras); waiting for it to appear");
+}
+
+static int event_handler(const struct kernel_message *message, void *userdata)
+{
+	struct manager *m = userdata;
+	uint64_t seq = message->device.event_seq;
+
+	switch (message->type) {
+	case KERNEL_FENCED:
+	case KERNEL_SANITIZED:
+	case KERNEL_UNFENCED:
+	case KERNEL_REMOVED:
+		if (m->last_seq != 0 && seq != m->last_seq + 1) {
+			char why[80];
+
+			snprintf(why, sizeof(why), "event %" PRIu64 " came after event %" PRIu64,
+				 seq, m->last_seq);
+			events_lost(m, why);
+		}
+		m->last_seq = seq;
+		device_kernel_update(m, message->type, &message->device);
+		break;
+	case KERNEL_FAMILY:
+		family_appeared(m, message->family, message->group);
+		break;
+	case KERNEL_FAMILY_GONE:
+		family_missing(m);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static void bad_message(struct manager *m)
+{
+	if (!m->bad_message_logged)
+		log_error("The kernel sent a message that cannot be understood; it is skipped, and "
+			  "so will be others like it");
+	m->bad_message_logged = true;
+}
+
+static int on_events(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
+		     void *userdata)
+{
+	struct manager *m = userdata;
+
+	for (int i = 0; i < BATCH; i++) {
+		int r = kernel_link_receive(&m->events, event_handler, m);
+
+		if (r == -EAGAIN)
+			return 0;
+		if (r == -ENOBUFS) {
+			events_lost(m, "the socket was full");
+		} else if (r == -EBADMSG) {
+			bad_message(m);
+		} else if (r < 0) {
+			log_error("Cannot read the kernel's events: %s", strerror(-r));
+			return sd_event_exit(m->event, r);
+		}
+	}
+	return 0;
+}
+
+static int on_dump_retry(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct manager *m = userdata;
+
+	m->dump_retry = sd_event_source_disable_unref(m->dump_retry);
+	dump_start(m);
+	return 0;
+}
+
+static void dump_later(struct manager *m)
+{
+	m->dumping = false;
+	if (m->dump_retry)
+		return;
+	(void)sd_event_add_time_relative(m->event, &m->dump_retry, CLOCK_MONOTONIC,
+					 DUMP_RETRY_USEC, 0, on_dump_retry, m);
+}
+
+static void become_ready(struct manager *m)
+{
+	if (m->ready)
+		return;
+	m->ready = true;
+	sd_notify(0, "READY=1");
+}
+
+static void dump_start(struct manager *m)
+{
+	int r;
+
+	if (m->events.family == 0)
+		return;
+	if (m->dumping) {
+		m->dump_again = true;
+		return;
+	}
+	m->generation++;
+	m->dump_again = false;
+	r = kernel_link_send_dump(&m->dumps);
+	if (r < 0) {
+		log_warning("Cannot ask the kernel for its devices: %s", strerror(-r));
+		dump_later(m);
+		return;
+	}
+	m->dumping = true;
+}
+
+static void dump_done(struct manager *m, int error, bool interrupted)
+{
+	struct device *d;
+	struct device *next;
+
+	m->dumping = false;
+	if (error < 0) {
+		log_warning("The kernel could not list its devices: %s", strerror(-error));
+		dump_later(m);
+		return;
+	}
+	if (interrupted || m->dump_again) {
+		dump_start(m);
+		return;
+	}
+	for (d = TAILQ_FIRST(&m->devices); d; d = next) {
+		next = TAILQ_NEXT(d, all);
+		if (d->generation != m->generation)
+			device_not_in_dump(d);
+	}
+	become_ready(m);
+}
+
+static int dump_handler(const struct kernel_message *message, void *userdata)
+{
+	struct manager *m = userdata;
+
+	if (!m->dumping || message->seq != m->dumps.seq)
+		return 0;
+	if (message->interrupted)
+		m->dump_again = true;
+	if (message->type == KERNEL_DEVICE)
+		device_kernel_update(m, KERNEL_DEVICE, &message->device);
+	else if (message->type == KERNEL_DONE || message->type == KERNEL_ERROR)
+		dump_done(m, message->error, message->interrupted);
+	return 0;
+}
+
+static int on_dumps(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
+		    void *userdata)
+{
+	struct manager *m = userdata;
+
+	for (int i = 0; i < BATCH; i++) {
+		int r = kernel_link_receive(&m->dumps, dump_handler, m);
+
+		if (r == -EAGAIN)
+			return 0;
+		if (r == -EBADMSG) {
+			bad_message(m);
+		} else if (r < 0) {
+			log_warning("Cannot read the kernel's devices: %s", strerror(-r));
+			if (r == -ECONNRESET)
+				return sd_event_exit(m->event, r);
+			dump_later(m);
+		}
+	}
+	return 0;
+}
+
+static int kernel_setup(struct manager *m)
+{
+	int r = kernel_link_open(&m->events, true, EVENTS_RCVBUF);
+
+	if (r >= 0)
+		r = kernel_link_open(&m->dumps, true, DUMPS_RCVBUF);
+	if (r < 0) {
+		log_error("Cannot open a netlink socket: %s", strerror(-r));
+		return r;
+	}
+	/* First watch, then ask: the family may appear in between. */
+	r = kernel_link_watch_families(&m->events);
+	if (r < 0) {
+		log_error("Cannot watch for netlink families: %s", strerror(-r));
+		return r;
+	}
+	r = sd_event_add_io(m->event, &m->events_source, m->events.fd, EPOLLIN, on_events, m);
+	if (r >= 0)
+		r = sd_event_source_set_priority(m->events_source, PRIORITY_KERNEL);
+	if (r >= 0)
+		r = sd_event_add_io(m->event, &m->dumps_source, m->dumps.fd, EPOLLIN, on_dumps, m);
+	if (r >= 0)
+		r = sd_event_source_set_priority(m->dumps_source, PRIORITY_KERNEL);
+	if (r < 0) {
+		log_error("Cannot watch a netlink socket: %s", strerror(-r));
+		return r;
+	}
+	r = kernel_link_resolve(&m->dumps);
+	if (r == -ENOENT) {
+		family_missing(m);
+		become_ready(m);
+		return 0;
+	}
+	if (r < 0) {
+		log_error("Cannot ask for the kernel's netlink family iommu-ras: %s", strerror(-r));
+		return r;
+	}
+	family_appeared(m, m->dumps.family, m->dumps.group);
+	return 0;
+}
+
+/* --- policy ---------------------------------------------------------------------------------- */
+
+static int load_policy(struct manager *m)
+{
+	char error[POLICY_ERROR_SIZE];
+	struct policy *policy = NULL;
+	struct log_record record;
+	int r = policy_load(&policy, error);
+
+	if (r < 0) {
+		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
+		log_record_send(&record, "%s. %s", error,
+				m->policy ? "The policy in force stays"
+					  : "There is no policy to start with");
+		return r;
+	}
+	policy_unref(m->policy);
+	m->policy = policy;
+	log_record_init(&record, LOG_INFO, MESSAGE_POLICY_LOADED);
+	if (policy->sources)
+		log_record_send(&record, "Policy loaded from %s: %zu rule%s", policy->sources,
+				policy->n_rules - 1, policy->n_rules == 2 ? "" : "s");
+	else
+		log_record_send(&record, "No policy file found; every device is recovered by the "
+					 "built-in rule");
+	return 0;
+}
+
+/* --- signals --------------------------------------------------------------------------------- */
+
+static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+		     void *userdata)
+{
+	struct manager *m = userdata;
+	struct device *d;
+	struct device *next;
+	int r;
+
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+	r = load_policy(m);
+	if (r >= 0) {
+		for (d = TAILQ_FIRST(&m->devices); d; d = next) {
+			next = TAILQ_NEXT(d, all);
+			device_policy_changed(d);
+		}
+	}
+	m->status_dirty = true;
+	m->queue_dirty = true;
+	if (m->ready)
+		sd_notify(0, "READY=1");
+	return 0;
+}
+
+static int on_stop_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct manager *m = userdata;
+
+	return sd_event_exit(m->event, 0);
+}
+
+static int on_terminate(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+			void *userdata)
+{
+	struct manager *m = userdata;
+
+	/* Told twice: at once. */
+	if (m->stopping || m->n_running == 0) {
+		m->stopping = true;
+		return sd_event_exit(m->event, 0);
+	}
+	m->stopping = true;
+	sd_notifyf(0, "STOPPING=1\nSTATUS=Finishing %u recover%s", m->n_running,
+		   m->n_running == 1 ? "y" : "ies");
+	return sd_event_add_time_relative(m->event, &m->stop_timer, CLOCK_MONOTONIC,
+					  STOP_GRACE_USEC, 0, on_stop_timer, m);
+}
+
+static int signals_setup(struct manager *m)
+{
+	static const struct {
+		int signal;
+		sd_event_signal_handler_t handler;
+	} handled[] = {
+		{SIGHUP, on_reload}, {SIGTERM, on_terminate}, {SIGINT, on_terminate}};
+	sigset_t mask;
+	int r = 0;
+
+	sigemptyset(&mask);
+	for (size_t i = 0; i < ARRAY_SIZE(handled); i++)
+		sigaddset(&mask, handled[i].signal);
+	if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
+		return -errno;
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(handled); i++)
+		r = sd_event_add_signal(m->event, NULL, handled[i].signal, handled[i].handler, m);
+	return r;
+}
+
+/* --- the loop -------------------------------------------------------------------------------- */
+
+static void send_status(struct manager *m)
+{
+	unsigned int n[_RECOVERY_STATE_MAX] = {0};
+	struct device *d;
+
+	m->status_dirty = false;
+	if (m->stopping)
+		return;
+	if (m->events.family == 0) {
+		sd_notify(0, "STATUS=Waiting: this kernel does not fence devices");
+		return;
+	}
+	TAILQ_FOREACH(d, &m->devices, all)
+		n[d->record.state]++;
+	if (n[RECOVERY_QUEUED] + n[RECOVERY_RUNNING] + n[RECOVERY_BACKOFF] + n[RECOVERY_STUCK] +
+		    n[RECOVERY_ISOLATED] + n[RECOVERY_IGNORED] ==
+	    0) {
+		sd_notify(0, "STATUS=Watching; no device is fenced");
+		return;
+	}
+	sd_notifyf(0, "STATUS=%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
+		   n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF],
+		   n[RECOVERY_STUCK], n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
+}
+
+/* Runs after every round of the loop in which something happened. */
+static int on_post(sd_event_source *s _unused_, void *userdata)
+{
+	struct manager *m = userdata;
+
+	while (m->queue_dirty)
+		devices_run_queue(m);
+	if (m->status_dirty)
+		send_status(m);
+	if (m->stopping && m->n_running == 0)
+		return sd_event_exit(m->event, 0);
+	return 0;
+}
+
+static void load_device(const struct device_record *record, int error, void *userdata)
+{
+	device_load(userdata, record, error);
+}
+
+static int manager_setup(struct manager *m)
+{
+	int r = sd_event_default(&m->event);
+
+	if (r >= 0)
+		r = sd_event_set_watchdog(m->event, true);
+	if (r >= 0)
+		r = signals_setup(m);
+	if (r >= 0)
+		r = sd_event_add_post(m->event, NULL, on_post, m);
+	if (r < 0) {
+		log_error("Cannot set up the event loop: %s", strerror(-r));
+		return r;
+	}
+	r = load_policy(m);
+	if (r < 0)
+		return r;
+	r = state_open();
+	if (r == -EBUSY)
+		log_error("Another smmu-rasd is running");
+	else if (r < 0)
+		log_error("Cannot use /run/smmu-rasd: %s", strerror(-r));
+	if (r < 0)
+		return r;
+	r = state_load_all(load_device, m);
+	if (r < 0) {
+		log_error("Cannot read /run/smmu-rasd: %s", strerror(-r));
+		return r;
+	}
+	m->status_dirty = true;
+	return kernel_setup(m);
+}
+
+int manager_new(struct manager **ret)
+{
+	struct manager *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->events = KERNEL_LINK_NONE;
+	m->dumps = KERNEL_LINK_NONE;
+	TAILQ_INIT(&m->devices);
+	TAILQ_INIT(&m->queue);
+	TAILQ_INIT(&m->busy);
+	r = manager_setup(m);
+	if (r < 0) {
+		manager_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+int manager_run(struct manager *m)
+{
+	struct device *d;
+	int r;
+
+	send_status(m);
+	r = sd_event_loop(m->event);
+	sd_notify(0, "STOPPING=1");
+	/* Their workers die with us; the records on disk stay as they are. */
+	TAILQ_FOREACH(d, &m->busy, busy)
+		report_left_to_restart(d);
+	return r;
+}
+
+void manager_free(struct manager *m)
+{
+	struct device *d;
+
+	if (!m)
+		return;
+	while ((d = TAILQ_FIRST(&m->devices)))
+		device_free(d);
+	free(m->buckets);
+	sd_event_source_disable_unref(m->events_source);
+	sd_event_source_disable_unref(m->dumps_source);
+	sd_event_source_disable_unref(m->dump_retry);
+	sd_event_source_disable_unref(m->stop_timer);
+	kernel_link_close(&m->events);
+	kernel_link_close(&m->dumps);
+	policy_unref(m->policy);
+	sd_event_unref(m->event);
+	free(m);
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * One structured record for each transition. The sentence is for the operator at 3 a.m.; the fields
+ * are for programs, and for `journalctl SMMU_RAS_DEVICE=0000:01:00.0`.
+ */
+#include <inttypes.h>
+#include <time.h>
+
+#include "log.h"
+#include "manager.h"
+#include "messages.h"
+
+static void begin(struct log_record *record, int level, const char *message_id,
+		  const struct ras_device *kernel)
+{
+	log_record_init(record, level, message_id);
+	log_record_field(record, "SMMU_RAS_DEVICE", "%s", kernel->dev);
+	if (kernel->fence_id)
+		log_record_field(record, "SMMU_RAS_FENCE_ID", "%" PRIu64, kernel->fence_id);
+	if (kernel->reason)
+		log_record_field(record, "SMMU_RAS_REASON", "%s", ras_reason_name(kernel->reason));
+}
+
+static void begin_recovery(struct log_record *record, int level, const char *message_id,
+			   const struct device *d)
+{
+	/* A device that was fenced under an earlier daemon may be known from its record only. */
+	struct ras_device kernel = d->kernel;
+
+	memcpy(kernel.dev, d->record.dev, sizeof(kernel.dev));
+	kernel.fence_id = d->record.fence_id;
+	begin(record, level, message_id, &kernel);
+	log_record_field(record, "SMMU_RAS_ATTEMPT", "%u", d->record.attempts);
+	log_record_field(record, "SMMU_RAS_RULE", "%s", d->record.rule);
+	if (d->record.step[0])
+		log_record_field(record, "SMMU_RAS_STEP", "%s", d->record.step);
+	if (d->record.driver[0])
+		log_record_field(record, "SMMU_RAS_DRIVER", "%s", d->record.driver);
+}
+
+/* "0000:01:00.0 (nvme)" */
+static const char *device_text(const struct device *d, char *buf, size_t size)
+{
+	const char *driver = d->record.driver[0] ? d->record.driver : d->kernel.driver;
+
+	snprintf(buf, size, driver[0] ? "%s (%s)" : "%s", d->record.dev, driver);
+	return buf;
+}
+#define DEVICE_TEXT(d) device_text((d), (char[160]){0}, 160)
+
+/* How long the present fence has lasted, in us. */
+static uint64_t fence_age(const struct ras_device *kernel)
+{
+	uint64_t now = now_usec(CLOCK_BOOTTIME);
+	uint64_t begun = kernel->fence_time / NSEC_PER_USEC;
+
+	return kernel->fence_time && now > begun ? now - begun : 0;
+}
+
+void report_kernel(const struct device *d, enum kernel_message_type type,
+		   const struct ras_device *info)
+{
+	struct log_record record;
+	char name[160];
+
+	snprintf(name, sizeof(name), info->driver[0] ? "%s (%s)" : "%s", info->dev, info->driver);
+	switch (type) {
+	case KERNEL_FENCED:
+		begin(&record, LOG_WARNING, MESSAGE_FENCED, info);
+		if (info->driver[0])
+			log_record_field(&record, "SMMU_RAS_DRIVER", "%s", info->driver);
+		log_record_send(&record, "%s: the kernel fenced it: %s%s%s", name,
+				ras_reason_name(info->reason), info->iommu[0] ? ", behind " : "",
+				info->iommu);
+		break;
+	case KERNEL_SANITIZED:
+		begin(&record, LOG_INFO, MESSAGE_SANITIZED, info);
+		log_record_send(&record, "%s: it was reset, and stays blocked until it is attached",
+				name);
+		break;
+	case KERNEL_UNFENCED:
+		begin(&record, LOG_NOTICE, MESSAGE_UNFENCED, info);
+		log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, fence_age(info));
+		log_record_send(&record, "%s: the kernel unfenced it after %s%s", name,
+				USEC_TEXT(fence_age(info)),
+				d && (d->record.state == RECOVERY_RUNNING ||
+				      d->record.state == RECOVERY_STUCK)
+					? ""
+					: ", by other hands than ours");
+		break;
+	case KERNEL_REMOVED:
+		begin(&record, LOG_NOTICE, MESSAGE_REMOVED, info);
+		log_record_send(&record, "%s: it was removed from the system while fenced", name);
+		break;
+	default:
+		break;
+	}
+}
+
+void report_begun(const struct device *d)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERY_BEGUN, d);
+	log_record_send(&record, "%s: recovery attempt %u of %u begins, by rule %s (%s)",
+			DEVICE_TEXT(d), d->record.attempts, d->rule->attempts, d->rule->name,
+			d->rule->origin);
+}
+
+void report_step(const struct device *d, const struct worker_message *message)
+{
+	struct log_record record;
+	bool good = message->error >= 0;
+	const char *step = step_name(d->job->steps[message->step].kind);
+
+	begin_recovery(&record, good ? LOG_INFO : LOG_WARNING,
+		       good ? MESSAGE_STEP_DONE : MESSAGE_STEP_FAILED, d);
+	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, message->duration);
+	if (!good)
+		log_record_field(&record, "ERRNO", "%d", -message->error);
+	log_record_send(&record, "%s: %s %s after %s%s%s", DEVICE_TEXT(d), step,
+			good ? "done" : "failed", USEC_TEXT(message->duration),
+			message->text[0] ? ": " : "", message->text);
+}
+
+void report_stuck(const struct device *d, uint64_t timeout)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_ERR, MESSAGE_STEP_STUCK, d);
+	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, timeout);
+	log_record_send(&record,
+			"%s: %s; worker %d is stopped as soon as the kernel lets it go, and the "
+			"device is looked at again then; until then it stays fenced. What it waits "
+			"for: cat /proc/%d/stack",
+			DEVICE_TEXT(d), d->record.note, (int)d->worker.pid, (int)d->worker.pid);
+}
+
+void report_attempt_failed(const struct device *d, uint64_t wait)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_WARNING, MESSAGE_ATTEMPT_FAILED, d);
+	log_record_send(&record, "%s: attempt %u of %u failed (%s); the next one follows in %s",
+			DEVICE_TEXT(d), d->record.attempts, d->rule->attempts, d->record.note,
+			USEC_TEXT(wait));
+}
+
+void report_recovered(const struct device *d)
+{
+	struct log_record record;
+	uint64_t age = fence_age(&d->kernel);
+
+	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERED, d);
+	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, age);
+	log_record_send(&record, "%s: recovered %s after it was fenced, in %u attempt%s",
+			DEVICE_TEXT(d), USEC_TEXT(age), d->record.attempts,
+			d->record.attempts == 1 ? "" : "s");
+}
+
+void report_isolated(const struct device *d)
+{
+	struct log_record record;
+	const char *dev = d->record.dev;
+	const char *driver = d->record.driver;
+	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
+	char bind[384] = "";
+
+	if (driver[0])
+		snprintf(bind, sizeof(bind), ", then, unless %s is still bound, echo %s > "
+			 "/sys/bus/%s/drivers/%s/bind",
+			 driver, dev, d->record.bus, driver);
+	begin_recovery(&record, LOG_ERR, MESSAGE_ISOLATED, d);
+	if (d->record.attempts > 0)
+		log_record_send(&record,
+				"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
+				"When the cause is cured: echo 1 > /sys/bus/%s/devices/%s/reset%s",
+				DEVICE_TEXT(d), d->record.attempts,
+				d->record.attempts == 1 ? "" : "s", d->record.note,
+				fenced ? "It stays fenced" : "It is not fenced, but has no driver",
+				d->record.bus, dev, bind);
+	else
+		log_record_send(&record,
+				"%s: left isolated (%s). It stays fenced. To go on, change the "
+				"policy and run: systemctl reload smmu-rasd",
+				DEVICE_TEXT(d), d->record.note);
+}
+
+void report_protected(const struct device *d)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_ERR, MESSAGE_PROTECTED, d);
+	log_record_send(&record,
+			"%s: not unbound, because %s. It stays fenced. Then run: "
+			"systemctl reload smmu-rasd",
+			DEVICE_TEXT(d), d->record.note);
+}
+
+void report_left_to_restart(const struct device *d)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_WARNING, MESSAGE_LEFT_TO_RESTART, d);
+	log_record_send(&record,
+			"%s: its recovery is interrupted%s%s; smmu-rasd goes on with it when it is "
+			"started again",
+			DEVICE_TEXT(d), d->record.step[0] ? " in " : "", d->record.step);
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <sys/stat.h>
+
+#include "host.h"
+
+/* Changes when an older daemon could no longer read the files. */
+#define STATE_VERSION  1
+#define STATE_FILE_MAX (64 * 1024)
+
+static int lock_fd = -1;
+
+static const char *state_path(char *buf, size_t size, const char *name)
+{
+	snprintf(buf, size, "%s/%s", host_dir(HOST_RUN), name);
+	return buf;
+}
+
+/* "pci@0000:01:00.0.json": neither name holds a slash, and neither begins with a dot. */
+static const char *device_path(char *buf, size_t size, const char *bus, const char *dev,
+			       const char *suffix)
+{
+	snprintf(buf, size, "%s/devices/%s@%s.json%s", host_dir(HOST_RUN), bus, dev, suffix);
+	return buf;
+}
+
+int state_open(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[512];
+
+	if (mkdir(host_dir(HOST_RUN), 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdir(state_path(path, sizeof(path), "devices"), 0755) < 0 && errno != EEXIST)
+		return -errno;
+	lock_fd = open(state_path(path, sizeof(path), "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (lock_fd < 0)
+		return -errno;
+	if (fcntl(lock_fd, F_OFD_SETLK, &lock) < 0)
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	return 0;
+}
+
+bool state_daemon_runs(void)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	char path[512];
+	_cleanup_close_ int fd =
+		open(state_path(path, sizeof(path), "lock"), O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+
+static json_t *record_to_json(const struct device_record *record)
+{
+	json_t *recoveries = json_array();
+
+	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
+		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:o, "
+			 "s:s, s:s, s:I, s:I}",
+			 "version", STATE_VERSION, "bus", record->bus, "dev", record->dev, "state",
+			 recovery_state_name(record->state), "fence_id",
+			 (json_int_t)record->fence_id, "attempts", (json_int_t)record->attempts,
+			 "rule", record->rule, "prepared", record->prepared, "driver",
+			 record->driver, "driver_override", record->driver_override,
+			 "reset_method", record->reset_method, "worker",
+			 (json_int_t)record->worker, "worker_start",
+			 (json_int_t)record->worker_start, "recoveries", recoveries, "step",
+			 record->step, "note", record->note, "since", (json_int_t)record->since,
+			 "next", (json_int_t)record->next);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	size_t len = strlen(text);
+
+	if (fd < 0)
+		return -errno;
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	/* /run is memory as a rule, and this costs nothing; where it is not, it has to be. */
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
+int state_save(const struct device_record *record)
+{
+	_cleanup_(json_decrefp) json_t *json = record_to_json(record);
+	_cleanup_free_ char *text = NULL;
+	char path[512];
+	char temporary[512];
+	int r;
+
+	/* Names come from the kernel, and could only fail here by not being UTF-8. */
+	if (!json)
+		return -EILSEQ;
+	text = json_dumps(json, JSON_INDENT(1));
+	if (!text)
+		return -ENOMEM;
+	device_path(path, sizeof(path), record->bus, record->dev, "");
+	device_path(temporary, sizeof(temporary), record->bus, record->dev, ".new");
+	r = write_file(temporary, text);
+	if (r >= 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
+}
+
+void state_remove(const char *bus, const char *dev)
+{
+	char path[512];
+
+	unlink(device_path(path, sizeof(path), bus, dev, ""));
+}
+
+static bool get_string(json_t *object, const char *key, char *dst, size_t size)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s && str_copy(dst, size, s);
+}
+
+static bool get_u64(json_t *object, const char *key, uint64_t *ret)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) < 0)
+		return false;
+	*ret = (uint64_t)json_integer_value(value);
+	return true;
+}
+
+static bool record_from_json(json_t *json, struct device_record *ret)
+{
+	json_t *recoveries = json_object_get(json, "recoveries");
+	uint64_t version = 0;
+	uint64_t attempts = 0;
+	uint64_t worker = 0;
+	char state[16];
+
+	if (!get_u64(json, "version", &version) || version != STATE_VERSION ||
+	    !get_string(json, "bus", ret->bus, sizeof(ret->bus)) ||
+	    !get_string(json, "dev", ret->dev, sizeof(ret->dev)) ||
+	    !get_string(json, "state", state, sizeof(state)) ||
+	    recovery_state_from_name(state, &ret->state) < 0 ||
+	    !get_u64(json, "fence_id", &ret->fence_id) || !get_u64(json, "attempts", &attempts) ||
+	    !get_string(json, "rule", ret->rule, sizeof(ret->rule)) ||
+	    !get_string(json, "driver", ret->driver, sizeof(ret->driver)) ||
+	    !get_string(json, "driver_override", ret->driver_override,
+			sizeof(ret->driver_override)) ||
+	    !get_string(json, "reset_method", ret->reset_method, sizeof(ret->reset_method)) ||
+	    !get_u64(json, "worker", &worker) ||
+	    !get_u64(json, "worker_start", &ret->worker_start) ||
+	    !get_string(json, "step", ret->step, sizeof(ret->step)) ||
+	    !get_string(json, "note", ret->note, sizeof(ret->note)) ||
+	    !get_u64(json, "since", &ret->since) || !get_u64(json, "next", &ret->next) ||
+	    !json_is_array(recoveries) || json_array_size(recoveries) > STATE_RECOVERIES_MAX ||
+	    attempts > UINT32_MAX || worker > INT32_MAX)
+		return false;
+	ret->attempts = (unsigned int)attempts;
+	ret->worker = (pid_t)worker;
+	ret->prepared = json_is_true(json_object_get(json, "prepared"));
+	for (size_t i = 0; i < json_array_size(recoveries); i++) {
+		json_t *value = json_array_get(recoveries, i);
+
+		if (!json_is_integer(value) || json_integer_value(value) < 0)
+			return false;
+		ret->recoveries[ret->n_recoveries++] = (uint64_t)json_integer_value(value);
+	}
+	return true;
+}
+
+int state_load(const char *bus, const char *dev, struct device_record *ret)
+{
+	_cleanup_(json_decrefp) json_t *json = NULL;
+	_cleanup_free_ char *text = NULL;
+	_cleanup_close_ int fd = -1;
+	struct device_record record = {0};
+	char path[512];
+	size_t len = 0;
+	int r;
+
+	fd = open(device_path(path, sizeof(path), bus, dev, ""), O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = read_all(fd, STATE_FILE_MAX, &text, &len);
+	if (r < 0)
+		return r == -EFBIG ? -EBADMSG : r;
+	json = json_loadb(text, len, 0, NULL);
+	if (!json || !record_from_json(json, &record) || !streq(record.bus, bus) ||
+	    !streq(record.dev, dev))
+		return -EBADMSG;
+	*ret = record;
+	return 0;
+}
+
+int state_load_all(void (*handler)(const struct device_record *record, int error, void *userdata),
+		   void *userdata)
+{
+	char path[512];
+	struct dirent *entry;
+	DIR *dir = opendir(state_path(path, sizeof(path), "devices"));
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		struct device_record record = {0};
+		char name[NAME_MAX + 1];
+		size_t len = strlen(entry->d_name);
+		char bus[RAS_BUS_SIZE];
+		char dev[RAS_DEV_SIZE];
+		char *at;
+		int r;
+
+		if (entry->d_name[0] == '.' || len < 6 || !streq(entry->d_name + len - 5, ".json"))
+			continue;
+		str_copy(name, sizeof(name), entry->d_name);
+		name[len - 5] = '\0';
+		at = strchr(name, '@');
+		if (!at)
+			continue;
+		*at = '\0';
+		if (!str_copy(bus, sizeof(bus), name) || !str_copy(dev, sizeof(dev), at + 1))
+			continue;
+		r = state_load(bus, dev, &record);
+		if (r < 0) {
+			str_copy(record.bus, sizeof(record.bus), bus);
+			str_copy(record.dev, sizeof(record.dev), dev);
+		}
+		handler(&record, r, userdata);
+	}
+	closedir(dir);
+	return 0;
+}

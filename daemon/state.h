@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What survives a restart of the daemon: one small file for each device in /run/smmu-rasd/devices,
+ * replaced atomically. smmu-rasctl reads the same files to say what the daemon is doing.
+ *
+ * The rule: what has to be undone is on disk before it is done.
+ */
+#ifndef SMMU_RAS_STATE_H
+#define SMMU_RAS_STATE_H
+
+#include <sys/types.h>
+
+#include "kernel-msg.h"
+#include "recovery.h"
+
+#define STATE_RECOVERIES_MAX 32
+#define STATE_NOTE_SIZE	     256
+#define RESET_METHOD_SIZE    96
+
+struct device_record {
+	char bus[RAS_BUS_SIZE];
+	char dev[RAS_DEV_SIZE];
+	enum recovery_state state;
+	uint64_t fence_id; /* the fence this is about */
+	unsigned int attempts; /* begun for it */
+	char rule[64];
+
+	/* What is owed to the device once a worker has begun; valid when .prepared. */
+	bool prepared;
+	char driver[RAS_NAME_SIZE]; /* to be bound again; "" for none */
+	char driver_override[RAS_NAME_SIZE]; /* "" for none */
+	char reset_method[RESET_METHOD_SIZE]; /* to be written back; "" for leave it alone */
+
+	/* The worker: a number alone may belong to another process by now. */
+	pid_t worker; /* 0 for none */
+	uint64_t worker_start; /* in clock ticks since boot, as in proc(5) */
+
+	/* When recoveries began, for rate_limit: us of CLOCK_BOOTTIME, oldest first. */
+	unsigned int n_recoveries;
+	uint64_t recoveries[STATE_RECOVERIES_MAX];
+
+	/* For people. */
+	char step[16]; /* the last one that began */
+	char note[STATE_NOTE_SIZE]; /* why it is in this state */
+	uint64_t since; /* us of CLOCK_REALTIME */
+	uint64_t next; /* when something happens by itself, us of CLOCK_REALTIME; 0 for never */
+};
+
+/*
+ * Makes the directory, and becomes the one daemon that uses it. The lock goes with the process.
+ * Returns 0, -EBUSY when another daemon runs, or -errno.
+ */
+int state_open(void);
+
+/* Is there a daemon? Also for those who are not root. */
+bool state_daemon_runs(void);
+
+/* Writes the record; it is on disk when this returns 0. Returns -errno otherwise. */
+int state_save(const struct device_record *record);
+
+/* Removes the file of the device. */
+void state_remove(const char *bus, const char *dev);
+
+/* Reads one. Returns 0, -ENOENT, -EBADMSG for a file that is damaged, or -errno. */
+int state_load(const char *bus, const char *dev, struct device_record *ret);
+
+/*
+ * Reads all, and hands each to @handler; @error is that of state_load(), and of the record only
+ * .bus and .dev are then filled, with what the file's name says. Returns 0 or -errno.
+ */
+int state_load_all(void (*handler)(const struct device_record *record, int error, void *userdata),
+		   void *userdata);
+
+#endif

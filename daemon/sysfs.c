@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sysfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "host.h"
+
+const char *sysfs_device_path(char *buf, size_t size, const char *bus, const char *dev,
+			      const char *attr)
+{
+	snprintf(buf, size, "%s/bus/%s/devices/%s%s%s", host_dir(HOST_SYS), bus, dev,
+		 attr[0] ? "/" : "", attr);
+	return buf;
+}
+
+bool sysfs_device_exists(const char *bus, const char *dev)
+{
+	char path[SYSFS_PATH_SIZE];
+
+	return access(sysfs_device_path(path, sizeof(path), bus, dev, ""), F_OK) == 0;
+}
+
+int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size)
+{
+	char path[SYSFS_PATH_SIZE];
+	_cleanup_close_ int fd = open(sysfs_device_path(path, sizeof(path), bus, dev, attr),
+				      O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	buf[0] = '\0';
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	str_chomp(buf);
+	return 0;
+}
+
+int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, size_t size)
+{
+	char path[SYSFS_PATH_SIZE];
+	char target[SYSFS_PATH_SIZE];
+	const char *name;
+	ssize_t n;
+
+	buf[0] = '\0';
+	n = readlink(sysfs_device_path(path, sizeof(path), bus, dev, link), target,
+		     sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	name = strrchr(target, '/');
+	name = name ? name + 1 : target;
+	return str_copy(buf, size, name) ? 0 : -ENAMETOOLONG;
+}

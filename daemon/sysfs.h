@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What sysfs knows about a device. Everything here only reads, and reads what the kernel answers
+ * without taking the device lock: it is safe in the event loop. Writing is for workers (steps.c).
+ */
+#ifndef SMMU_RAS_SYSFS_H
+#define SMMU_RAS_SYSFS_H
+
+#include "util.h"
+
+/* Absolute path of @attr ("" for the device itself) of device @dev on @bus. Returns @buf. */
+const char *sysfs_device_path(char *buf, size_t size, const char *bus, const char *dev,
+			      const char *attr);
+#define SYSFS_PATH_SIZE 512
+
+bool sysfs_device_exists(const char *bus, const char *dev);
+
+/* Reads an attribute without its trailing newline. Returns 0, -ENOENT without one, or -errno. */
+int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size);
+
+/*
+ * Last component of a symbolic link of the device: "driver", "iommu_group", "physfn".
+ * Returns 0; -ENOENT, with "" in @buf, when there is none; or -errno.
+ */
+int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, size_t size);
+
+#endif

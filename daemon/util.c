@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "util.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+bool str_copy(char *dst, size_t size, const char *src)
+{
+	size_t len = strlen(src);
+	bool fits = len < size;
+
+	if (!fits)
+		len = size - 1;
+	memcpy(dst, src, len);
+	dst[len] = '\0';
+	return fits;
+}
+
+char *str_chomp(char *s)
+{
+	size_t len = strlen(s);
+
+	while (len > 0 && isspace((unsigned char)s[len - 1]))
+		s[--len] = '\0';
+	return s;
+}
+
+uint64_t now_usec(int clock)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / NSEC_PER_USEC;
+}
+
+static const struct {
+	const char *name;
+	uint64_t usec;
+} units[] = {
+	{"d", 86400 * USEC_PER_SEC}, {"h", 3600 * USEC_PER_SEC}, {"min", 60 * USEC_PER_SEC},
+	{"s", USEC_PER_SEC},	     {"ms", USEC_PER_MSEC},	 {"us", 1},
+};
+
+const char *format_usec(char *buf, size_t size, uint64_t usec)
+{
+	if (usec == USEC_INFINITY)
+		snprintf(buf, size, "never");
+	else if (usec < USEC_PER_MSEC)
+		snprintf(buf, size, "%" PRIu64 "us", usec);
+	else if (usec < USEC_PER_SEC)
+		snprintf(buf, size, "%" PRIu64 "ms", usec / USEC_PER_MSEC);
+	else if (usec < 60 * USEC_PER_SEC && usec % USEC_PER_SEC >= 100 * USEC_PER_MSEC)
+		snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "s", usec / USEC_PER_SEC,
+			 usec % USEC_PER_SEC / (100 * USEC_PER_MSEC));
+	else {
+		/* The two largest units say enough. */
+		size_t used = 0;
+		unsigned int parts = 0;
+
+		buf[0] = '\0';
+		for (size_t i = 0; i < 4 && parts < 2; i++) {
+			uint64_t n = usec / units[i].usec;
+
+			usec %= units[i].usec;
+			if (n == 0 || used >= size)
+				continue;
+			used += (size_t)snprintf(buf + used, size - used, "%s%" PRIu64 "%s",
+						 parts ? " " : "", n, units[i].name);
+			parts++;
+		}
+	}
+	return buf;
+}
+
+int parse_usec(const char *s, uint64_t *ret)
+{
+	uint64_t sum = 0;
+	bool any = false;
+
+	for (;;) {
+		size_t i;
+		char *end = NULL;
+		unsigned long long n;
+		uint64_t part = 0;
+
+		while (*s == ' ')
+			s++;
+		if (*s == '\0')
+			break;
+		if (!isdigit((unsigned char)*s))
+			return -EINVAL;
+		errno = 0;
+		n = strtoull(s, &end, 10);
+		if (errno != 0)
+			return -ERANGE;
+		s = end;
+		while (*s == ' ')
+			s++;
+		for (i = 0; i < ARRAY_SIZE(units); i++) {
+			size_t len = strlen(units[i].name);
+
+			if (strncmp(s, units[i].name, len) == 0 && !isalpha((unsigned char)s[len]))
+				break;
+		}
+		if (i == ARRAY_SIZE(units))
+			return -EINVAL;
+		s += strlen(units[i].name);
+		if (__builtin_mul_overflow((uint64_t)n, units[i].usec, &part) ||
+		    __builtin_add_overflow(sum, part, &sum) || sum == USEC_INFINITY)
+			return -ERANGE;
+		any = true;
+	}
+	if (!any)
+		return -EINVAL;
+	*ret = sum;
+	return 0;
+}
+
+int read_all(int fd, size_t max, char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *buf = NULL;
+	size_t size = 0;
+	size_t len = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (len + 1 >= size) {
+			char *p;
+
+			size = size ? size * 2 : 4096;
+			p = realloc(buf, size);
+			if (!p)
+				return -ENOMEM;
+			buf = p;
+		}
+		n = read(fd, buf + len, size - len - 1);
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return -EFBIG;
+	}
+	buf[len] = '\0';
+	if (ret_len)
+		*ret_len = len;
+	*ret = buf;
+	buf = NULL;
+	return 0;
+}

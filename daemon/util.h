@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Small things that every file needs: clean-up attributes, strings, time. */
+#ifndef SMMU_RAS_UTIL_H
+#define SMMU_RAS_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define _cleanup_(f)	 __attribute__((cleanup(f)))
+#define _cleanup_free_	 _cleanup_(freep)
+#define _cleanup_close_	 _cleanup_(closep)
+#define _cleanup_fclose_ _cleanup_(fclosep)
+#define _printf_(a, b)	 __attribute__((format(printf, a, b)))
+#define _unused_	 __attribute__((unused))
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define USEC_PER_SEC  UINT64_C(1000000)
+#define USEC_PER_MSEC UINT64_C(1000)
+#define NSEC_PER_USEC UINT64_C(1000)
+/* "Never", or "not set", for a time in microseconds. */
+#define USEC_INFINITY UINT64_MAX
+
+static inline void freep(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void closep(const int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+static inline void fclosep(FILE **f)
+{
+	if (*f)
+		fclose(*f);
+}
+
+static inline bool streq(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+/* strcmp() for strings that may be NULL; NULL equals only NULL. */
+static inline bool streq_ptr(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/*
+ * Copies @src into @dst of @size bytes and ends it with a NUL.
+ * Returns false when it did not fit; @dst then holds the beginning.
+ */
+bool str_copy(char *dst, size_t size, const char *src);
+
+/* Takes trailing blanks and newlines off @s, in place. Returns @s. */
+char *str_chomp(char *s);
+
+/* A clock's time in microseconds; @clock as for clock_gettime(2). */
+uint64_t now_usec(int clock);
+
+/*
+ * Writes @usec the way people say it ("1.5s", "230ms", "2min 5s") to @buf. Returns @buf.
+ */
+const char *format_usec(char *buf, size_t size, uint64_t usec);
+#define USEC_TEXT(usec) format_usec((char[48]){0}, 48, (usec))
+
+/*
+ * Reads a time span such as "30s", "1min 30s" or "250ms" (units: us, ms, s, min, h, d).
+ * Returns 0 and microseconds in @ret, -EINVAL when it is none, -ERANGE when it is too long.
+ */
+int parse_usec(const char *s, uint64_t *ret);
+
+/*
+ * Reads all of an open file, at most @max bytes. Returns 0 with NUL-terminated text that the
+ * caller frees, its length in @ret_len (may be NULL); -EFBIG when it is longer; -errno of read(2).
+ */
+int read_all(int fd, size_t max, char **ret, size_t *ret_len);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Workers: one process for each recovery attempt, because writing to sysfs blocks, sometimes for
+ * ever. A worker does nothing to its device before the daemon has put on disk what has to be
+ * undone, and it dies with the daemon.
+ */
+#ifndef SMMU_RAS_WORKER_H
+#define SMMU_RAS_WORKER_H
+
+#include <sys/types.h>
+
+#include "policy.h"
+#include "state.h"
+
+/* What a worker is to do. */
+struct job {
+	char bus[RAS_BUS_SIZE];
+	char dev[RAS_DEV_SIZE];
+	const char *reset_methods; /* NULL: the kernel's choice */
+	unsigned int protect;
+	struct step steps[RULE_STEPS_MAX + 1]; /* the last one is always STEP_VERIFY */
+	size_t n_steps;
+
+	/* What an earlier worker found, when .prepared; otherwise the worker looks. */
+	bool prepared;
+	char driver[RAS_NAME_SIZE];
+	char driver_override[RAS_NAME_SIZE];
+	char reset_method[RESET_METHOD_SIZE];
+};
+
+enum worker_report {
+	WORKER_PREPARED, /* .driver, .driver_override, .reset_method; now it waits for worker_go() */
+	WORKER_STEP_BEGIN, /* .step */
+	WORKER_STEP_END, /* .step, .error, .duration, .text */
+	WORKER_FINISHED, /* .error, .text, .device; nothing follows */
+};
+
+/* One datagram from the worker. */
+struct worker_message {
+	enum worker_report report;
+	unsigned int step; /* index into job.steps */
+	int error; /* 0; a negative errno; -EBUSY from a step that policy protects the device from */
+	bool protected; /* the error is policy's, not the device's */
+	uint64_t duration; /* us */
+	char driver[RAS_NAME_SIZE];
+	char driver_override[RAS_NAME_SIZE];
+	char reset_method[RESET_METHOD_SIZE];
+	char text[STATE_NOTE_SIZE]; /* what went wrong, or a remark, for people */
+	struct ras_device device; /* what the kernel says in the end; .state 0 when it said nothing */
+};
+
+struct worker {
+	pid_t pid;
+	uint64_t start; /* as in struct device_record */
+	int pidfd; /* readable when the worker has ended */
+	int fd; /* worker_message; non-blocking */
+};
+
+/*
+ * Forks a worker. Returns 0 with descriptors that the caller closes, or -errno.
+ * The caller has to reap the child.
+ */
+int worker_start(const struct job *job, struct worker *ret);
+
+/* Lets a prepared worker begin. Returns 0 or -errno. */
+int worker_go(int fd);
+
+/* Reads one message. Returns 1, 0 when there is none (any more), or -errno. */
+int worker_receive(int fd, struct worker_message *ret);
+
+/* When @pid started, for telling it from a later process of the same number; 0 when there is none. */
+uint64_t process_start_time(pid_t pid);
+
+#endif
