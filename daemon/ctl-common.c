@@ -162,21 +162,19 @@ json_t *ctl_device_json(const struct ras_device *device, const struct device_rec
 	for (unsigned int i = 0; i < device->n_stream_ids && i < RAS_STREAM_IDS_MAX; i++)
 		json_array_append_new(ids, json_integer(device->stream_ids[i]));
 	ctl_device_name(device->bus, device->dev, name, sizeof(name));
-	return json_pack("{s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, "
-			 "s:o}",
-			 "device", device->dev, "bus", device->bus, "name", text_or_null(name),
-			 "state", ras_state_name(device->state), "reason",
-			 device->reason ? json_string(ras_reason_name(device->reason))
-					: json_null(),
-			 "event_seq", (json_int_t)device->event_seq, "fence_id",
-			 (json_int_t)device->fence_id, "fence_time",
-			 time_or_null(ctl_fence_time(device)), "fence_count",
-			 (json_int_t)device->fence_count, "suppressed",
-			 (json_int_t)device->suppressed, "driver", text_or_null(device->driver),
-			 "iommu", text_or_null(device->iommu), "group",
-			 device->has_group ? json_integer(device->group) : json_null(),
-			 "stream_ids", ids, "recovery",
-			 record ? recovery_json(record) : json_null());
+	return json_pack(
+		"{s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, "
+		"s:o}",
+		"device", device->dev, "bus", device->bus, "name", text_or_null(name), "state",
+		ras_state_name(device->state), "reason",
+		device->reason ? json_string(ras_reason_name(device->reason)) : json_null(),
+		"event_seq", (json_int_t)device->event_seq, "fence_id",
+		(json_int_t)device->fence_id, "fence_time", time_or_null(ctl_fence_time(device)),
+		"fence_count", (json_int_t)device->fence_count, "suppressed",
+		(json_int_t)device->suppressed, "driver", text_or_null(device->driver), "iommu",
+		text_or_null(device->iommu), "group",
+		device->has_group ? json_integer(device->group) : json_null(), "stream_ids", ids,
+		"recovery", record ? recovery_json(record) : json_null());
 }
 
 int ctl_print_json(json_t *json, bool one_line)

@@ -176,11 +176,10 @@ static int print_json(const struct rows *rows, bool daemon)
 	json_t *devices = json_array();
 
 	for (size_t i = 0; i < rows->n; i++)
-		json_array_append_new(devices,
-				      ctl_device_json(&rows->rows[i].device,
-						      rows->rows[i].has_record
-							      ? &rows->rows[i].record
-							      : NULL));
+		json_array_append_new(
+			devices,
+			ctl_device_json(&rows->rows[i].device,
+					rows->rows[i].has_record ? &rows->rows[i].record : NULL));
 	return ctl_print_json(json_pack("{s:b, s:o}", "daemon_running", daemon, "devices", devices),
 			      false);
 }
@@ -221,8 +220,9 @@ int ctl_list(const struct ctl *ctl, int argc, char **argv)
 	int r;
 
 	if (argc > 1) {
-		fprintf(stderr, "\"list\" takes no arguments, found \"%s\"; for one device: "
-				"smmu-rasctl show %s\n",
+		fprintf(stderr,
+			"\"list\" takes no arguments, found \"%s\"; for one device: "
+			"smmu-rasctl show %s\n",
 			argv[1], argv[1]);
 		return CTL_USAGE;
 	}

@@ -34,7 +34,7 @@ static int print_event(const struct monitor *m, const char *event, const struct 
 		return ctl_print_json(json, true) == CTL_OK ? 0 : -EPIPE;
 	}
 	print_time();
-	printf("%-9s  %s  %-10s  %-14s  fence %" PRIu64, event, device->dev,
+	printf("%-11s  %s  %-10s  %-14s  fence %" PRIu64, event, device->dev,
 	       device->driver[0] ? device->driver : "(no driver)",
 	       device->reason ? ras_reason_name(device->reason) : "-", device->fence_id);
 	if (device->suppressed)
@@ -46,8 +46,14 @@ static int print_event(const struct monitor *m, const char *event, const struct 
 
 static int print_device(const struct kernel_message *message, void *userdata)
 {
-	/* What is fenced already, or still. */
-	return print_event(userdata, "is", &message->device);
+	const struct monitor *m = userdata;
+
+	/* What is fenced already, or still; no event, so it is told from one. */
+	if (m->ctl->json)
+		return print_event(m, "state", &message->device);
+	return print_event(
+		m, message->device.state == IOMMU_RAS_STATE_SANITIZED ? "(sanitized)" : "(fenced)",
+		&message->device);
 }
 
 static int handle(const struct kernel_message *message, void *userdata)
@@ -92,7 +98,7 @@ static int events_lost(struct monitor *m)
 			return r;
 	} else {
 		print_time();
-		printf("lost       some events; these devices are fenced now:\n");
+		printf("lost         some events; these devices are fenced now:\n");
 	}
 	return print_state(m);
 }

@@ -146,8 +146,8 @@ static int explain(const struct ctl *ctl, const char *device)
 			       match_key_name(key), s.match.values[key]);
 	}
 	if (ctl->json) {
-		r = ctl_print_json(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name, "rule",
-					     rule->name, "origin", rule->origin, "action",
+		r = ctl_print_json(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name,
+					     "rule", rule->name, "origin", rule->origin, "action",
 					     action_name(rule->action), "steps", steps_json(rule),
 					     "tried", json_incref(tried)),
 				   false);
@@ -170,6 +170,7 @@ int ctl_policy(const struct ctl *ctl, int argc, char **argv)
 		return check(ctl, argc == 3 ? argv[2] : NULL);
 	if (argc == 3 && streq(argv[1], "explain"))
 		return explain(ctl, argv[2]);
-	fprintf(stderr, "Use: smmu-rasctl policy check [FILE], or: smmu-rasctl policy explain DEV\n");
+	fprintf(stderr,
+		"Use: smmu-rasctl policy check [FILE], or: smmu-rasctl policy explain DEV\n");
 	return CTL_USAGE;
 }

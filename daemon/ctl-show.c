@@ -16,8 +16,8 @@ static void print_kernel(const struct ras_device *device)
 	       ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
 	printf("%16s: %s\n", "State", ras_state_name(device->state));
 	if (device->reason)
-		printf("%16s: %s%s\n", device->state == IOMMU_RAS_STATE_ACTIVE ? "Last fenced for"
-									      : "Reason",
+		printf("%16s: %s%s\n",
+		       device->state == IOMMU_RAS_STATE_ACTIVE ? "Last fenced for" : "Reason",
 		       ras_reason_name(device->reason),
 		       device->state == IOMMU_RAS_STATE_ACTIVE ? " (over now)" : "");
 	if (begun && device->state != IOMMU_RAS_STATE_ACTIVE)
@@ -91,8 +91,8 @@ int ctl_show(const struct ctl *ctl, int argc, char **argv)
 			fprintf(stderr, "%s cannot be fenced: %s\n", name,
 				text[0] ? text : "it is not behind an IOMMU");
 		else
-			fprintf(stderr, "There is no PCI device %s; lspci -D lists those that are\n",
-				name);
+			fprintf(stderr,
+				"There is no PCI device %s; lspci -D lists those that are\n", name);
 		return CTL_NO_DEVICE;
 	}
 	if (r < 0) {

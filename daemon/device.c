@@ -39,8 +39,8 @@ struct device *device_find(struct manager *m, const char *bus, const char *dev)
 	if (m->n_buckets == 0)
 		return NULL;
 	LIST_FOREACH(d, find_bucket(m, bus, dev), bucket)
-		if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
-			return d;
+	if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
+		return d;
 	return NULL;
 }
 
@@ -60,7 +60,7 @@ static void table_grow(struct manager *m)
 	m->buckets = buckets;
 	m->n_buckets = n;
 	TAILQ_FOREACH(d, &m->devices, all)
-		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
+	LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
 }
 
 static void add_key(struct device *d, char kind, const char *name, size_t length)
@@ -354,8 +354,8 @@ static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, 
 		if (streq(step_name(d->job->steps[i].kind), d->record.step) &&
 		    d->job->steps[i].timeout)
 			timeout = d->job->steps[i].timeout;
-	set_note(d, "%s has not ended after %s", d->record.step[0] ? d->record.step : "looking at it",
-		 USEC_TEXT(timeout));
+	set_note(d, "%s has not ended after %s",
+		 d->record.step[0] ? d->record.step : "looking at it", USEC_TEXT(timeout));
 	report_stuck(d, timeout);
 	device_apply(d, INPUT_STEP_TIMEOUT);
 	return 0;
@@ -475,8 +475,8 @@ static int watch_worker(struct device *d)
 	int r = 0;
 
 	if (d->worker.fd >= 0)
-		r = sd_event_add_io(event, &d->worker_event, d->worker.fd, EPOLLIN,
-				    on_worker_event, d);
+		r = sd_event_add_io(event, &d->worker_event, d->worker.fd, EPOLLIN, on_worker_event,
+				    d);
 	if (r >= 0)
 		r = sd_event_add_io(event, &d->worker_exit, d->worker.pidfd, EPOLLIN,
 				    on_worker_exit, d);
@@ -558,8 +558,7 @@ static void worker_ended(struct device *d)
 	if (!d->worker_finished && d->record.note[0] == '\0')
 		set_note(d, "the worker was killed in %s",
 			 d->record.step[0] ? d->record.step : "its preparations");
-	if (!sysfs_device_exists(d->record.bus, d->record.dev) &&
-	    d->record.state != RECOVERY_GONE)
+	if (!sysfs_device_exists(d->record.bus, d->record.dev) && d->record.state != RECOVERY_GONE)
 		device_apply(d, INPUT_REMOVED);
 
 	if (d->worker_protected) {
@@ -575,7 +574,8 @@ static void worker_ended(struct device *d)
 		if (!d->rule)
 			find_rule(d);
 		input = d->record.attempts < d->rule->attempts ? INPUT_FAILED : INPUT_EXHAUSTED;
-		/* A worker that was cut off in a reset may have left no more than the rest to do. */
+		/* A worker that was cut off in a reset may have left no more than the rest to do.
+		 */
 		d->finish = !d->worker_finished && d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
 	}
 	device_apply(d, input);
@@ -767,7 +767,8 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	d->generation = m->generation;
 
 	if (info->state == IOMMU_RAS_STATE_ACTIVE) {
-		if (event || before == IOMMU_RAS_STATE_FENCED || before == IOMMU_RAS_STATE_SANITIZED)
+		if (event || before == IOMMU_RAS_STATE_FENCED ||
+		    before == IOMMU_RAS_STATE_SANITIZED)
 			report_kernel(d, KERNEL_UNFENCED, info);
 		device_unfenced(d);
 		return;
@@ -822,7 +823,8 @@ static bool take_over_worker(struct device *d, pid_t pid, uint64_t start)
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
 	worker_kill(d);
 	if (watch_worker(d) < 0)
-		log_error("%s: cannot watch worker %d of an earlier daemon", d->record.dev, (int)pid);
+		log_error("%s: cannot watch worker %d of an earlier daemon", d->record.dev,
+			  (int)pid);
 	return true;
 }
 
@@ -832,9 +834,10 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	enum recovery_state state = record->state;
 
 	if (error < 0) {
-		log_error("The record of %s in /run/smmu-rasd cannot be read (%s) and is dropped; if "
-			  "the device has lost its driver, bind it by hand",
-			  record->dev, error == -EBADMSG ? "it is damaged" : strerror(-error));
+		log_error(
+			"The record of %s in /run/smmu-rasd cannot be read (%s) and is dropped; if "
+			"the device has lost its driver, bind it by hand",
+			record->dev, error == -EBADMSG ? "it is damaged" : strerror(-error));
 		state_remove(record->bus, record->dev);
 		return;
 	}

@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Records carry their own CODE_* fields only where that helps; the library's would name this file. */
+/* Records carry their own CODE_* fields only where that helps; the library's would name this file.
+ */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <systemd/sd-journal.h>
 
@@ -53,8 +54,7 @@ int host_netlink_open(bool nonblock, int rcvbuf)
 	 * Losing events costs a dump, nothing else: FORCE needs CAP_NET_ADMIN, the other one is
 	 * bounded by net.core.rmem_max, and both may fail.
 	 */
-	if (rcvbuf > 0 &&
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0)
+	if (rcvbuf > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &rcvbuf, sizeof(rcvbuf)) < 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
 	/* Without it errors have a number only, and no text from the kernel. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one));

@@ -14,11 +14,11 @@
 #include <sys/uio.h>
 
 enum host_dir {
-	HOST_SYS, /* /sys */
+	HOST_SYS,  /* /sys */
 	HOST_PROC, /* /proc */
-	HOST_RUN, /* /run/smmu-rasd: what a restarted daemon must know */
-	HOST_ETC, /* /etc/smmu-rasd: the operator's policy */
-	HOST_LIB, /* /usr/lib/smmu-rasd: the vendor's policy */
+	HOST_RUN,  /* /run/smmu-rasd: what a restarted daemon must know */
+	HOST_ETC,  /* /etc/smmu-rasd: the operator's policy */
+	HOST_LIB,  /* /usr/lib/smmu-rasd: the vendor's policy */
 };
 
 /* Absolute path without a trailing slash. Static storage. */

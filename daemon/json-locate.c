@@ -111,8 +111,8 @@ static const char *find_element(const char *s, size_t index)
 	return NULL;
 }
 
-bool json_locate(const char *text, const struct json_path *path, bool want_key,
-		 unsigned int *line, unsigned int *column)
+bool json_locate(const char *text, const struct json_path *path, bool want_key, unsigned int *line,
+		 unsigned int *column)
 {
 	const struct json_path *parts[MAX_DEPTH];
 	const char *s = skip_space(text);

@@ -108,8 +108,8 @@ struct pending {
 	char *text;
 	size_t text_size;
 	struct kernel_message *family; /* keep KERNEL_FAMILY here */
-	struct ras_device *device; /* keep KERNEL_DEVICE here */
-	kernel_handler handler; /* or give it to this one */
+	struct ras_device *device;     /* keep KERNEL_DEVICE here */
+	kernel_handler handler;	       /* or give it to this one */
 	void *userdata;
 };
 
@@ -171,8 +171,9 @@ static int resolve(struct kernel_link *link, const char *family_name, const char
 	struct pending p = {.family = ret};
 	int r;
 
-	if (!msg || !genlmsg_put(msg, 0, 0, GENL_ID_CTRL, 0, NLM_F_REQUEST | NLM_F_ACK,
-				 CTRL_CMD_GETFAMILY, 1) ||
+	if (!msg ||
+	    !genlmsg_put(msg, 0, 0, GENL_ID_CTRL, 0, NLM_F_REQUEST | NLM_F_ACK, CTRL_CMD_GETFAMILY,
+			 1) ||
 	    nla_put_string(msg, CTRL_ATTR_FAMILY_NAME, family_name) < 0)
 		return -ENOMEM;
 	r = send_message(link, msg);
@@ -223,8 +224,8 @@ int kernel_link_send_dump(struct kernel_link *link)
 	return send_message(link, msg);
 }
 
-int kernel_link_request(struct kernel_link *link, uint8_t command, const char *bus,
-			const char *dev, struct ras_device *ret, char *text, size_t size)
+int kernel_link_request(struct kernel_link *link, uint8_t command, const char *bus, const char *dev,
+			struct ras_device *ret, char *text, size_t size)
 {
 	_cleanup_(msg_freep) struct nl_msg *msg = nlmsg_alloc();
 	struct pending p = {.device = ret, .text = text, .text_size = size};
@@ -234,8 +235,9 @@ int kernel_link_request(struct kernel_link *link, uint8_t command, const char *b
 		text[0] = '\0';
 	if (ret)
 		memset(ret, 0, sizeof(*ret));
-	if (!msg || !genlmsg_put(msg, 0, 0, link->family, 0, NLM_F_REQUEST | NLM_F_ACK, command,
-				 IOMMU_RAS_FAMILY_VERSION) ||
+	if (!msg ||
+	    !genlmsg_put(msg, 0, 0, link->family, 0, NLM_F_REQUEST | NLM_F_ACK, command,
+			 IOMMU_RAS_FAMILY_VERSION) ||
 	    nla_put_string(msg, IOMMU_RAS_A_DEVICE_BUS, bus) < 0 ||
 	    nla_put_string(msg, IOMMU_RAS_A_DEVICE_DEV, dev) < 0)
 		return -ENOMEM;

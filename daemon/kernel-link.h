@@ -13,9 +13,9 @@
 
 struct kernel_link {
 	int fd;
-	uint32_t seq; /* of the last request */
+	uint32_t seq;	 /* of the last request */
 	uint16_t family; /* 0: not known (yet) */
-	uint32_t group; /* its "events" group */
+	uint32_t group;	 /* its "events" group */
 };
 
 #define KERNEL_LINK_NONE                                                                           \
@@ -62,8 +62,8 @@ int kernel_link_receive(struct kernel_link *link, kernel_handler handler, void *
  *
  * Returns 0 or the kernel's -errno: -ENODEV for a device it does not know, -EPERM, ...
  */
-int kernel_link_request(struct kernel_link *link, uint8_t command, const char *bus,
-			const char *dev, struct ras_device *ret, char *text, size_t size);
+int kernel_link_request(struct kernel_link *link, uint8_t command, const char *bus, const char *dev,
+			struct ras_device *ret, char *text, size_t size);
 
 /* Dumps on a blocking link. @handler is called with KERNEL_DEVICE messages only. 0 or -errno. */
 int kernel_link_dump(struct kernel_link *link, kernel_handler handler, void *userdata);

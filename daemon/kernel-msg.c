@@ -23,13 +23,13 @@ static const char *const reason_names[] = {
 const char *ras_state_name(uint32_t state)
 {
 	return state < ARRAY_SIZE(state_names) && state_names[state] ? state_names[state]
-								      : "unknown";
+								     : "unknown";
 }
 
 const char *ras_reason_name(uint32_t reason)
 {
 	return reason < ARRAY_SIZE(reason_names) && reason_names[reason] ? reason_names[reason]
-									  : "unknown";
+									 : "unknown";
 }
 
 const char *kernel_event_name(enum kernel_message_type type)
@@ -264,7 +264,8 @@ static void parse_error_text(const struct nlmsghdr *nlh, const struct nlmsgerr *
 	if (!(nlh->nlmsg_flags & NLM_F_CAPPED)) {
 		size_t request = NLMSG_ALIGN(err->msg.nlmsg_len);
 
-		if (request < sizeof(err->msg) || request - sizeof(err->msg) > (size_t)(end - begin))
+		if (request < sizeof(err->msg) ||
+		    request - sizeof(err->msg) > (size_t)(end - begin))
 			return;
 		begin += request - sizeof(err->msg);
 	}

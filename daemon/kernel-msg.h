@@ -26,7 +26,7 @@ struct ras_device {
 	uint64_t suppressed;
 	uint32_t group;
 	uint32_t fence_count;
-	uint32_t state; /* enum iommu_ras_state; a newer kernel may know more of them */
+	uint32_t state;	 /* enum iommu_ras_state; a newer kernel may know more of them */
 	uint32_t reason; /* enum iommu_ras_reason; likewise */
 	uint32_t stream_ids[RAS_STREAM_IDS_MAX];
 	uint16_t n_stream_ids; /* all that were sent; only the first RAS_STREAM_IDS_MAX are kept */
@@ -38,24 +38,24 @@ struct ras_device {
 };
 
 enum kernel_message_type {
-	KERNEL_OTHER, /* for somebody else, or of a kind we do not know: skip it */
+	KERNEL_OTHER,  /* for somebody else, or of a kind we do not know: skip it */
 	KERNEL_DEVICE, /* a reply, or one device of a dump */
 	KERNEL_FENCED,
 	KERNEL_SANITIZED,
 	KERNEL_UNFENCED,
 	KERNEL_REMOVED,
-	KERNEL_DONE, /* end of a dump; .error tells how it went */
-	KERNEL_ERROR, /* end of a request; .error is 0 for an acknowledgement */
+	KERNEL_DONE,   /* end of a dump; .error tells how it went */
+	KERNEL_ERROR,  /* end of a request; .error is 0 for an acknowledgement */
 	KERNEL_FAMILY, /* the family exists; .family and .group are its numbers */
 	KERNEL_FAMILY_GONE,
 };
 
 struct kernel_message {
 	enum kernel_message_type type;
-	uint32_t seq; /* of the request this answers */
+	uint32_t seq;	  /* of the request this answers */
 	bool interrupted; /* the dump changed while it ran, and has to be repeated */
-	int error; /* 0 or negative errno */
-	char text[160]; /* what the kernel says about the error, or "" */
+	int error;	  /* 0 or negative errno */
+	char text[160];	  /* what the kernel says about the error, or "" */
 	uint16_t family;
 	uint32_t group;
 	struct ras_device device;

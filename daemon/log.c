@@ -68,8 +68,7 @@ void log_record_init(struct log_record *record, int level, const char *message_i
 		log_record_field(record, "MESSAGE_ID", "%s", message_id);
 }
 
-static void record_submit(struct log_record *record, const char *format, va_list ap)
-	_printf_(2, 0);
+static void record_submit(struct log_record *record, const char *format, va_list ap) _printf_(2, 0);
 
 static void record_submit(struct log_record *record, const char *format, va_list ap)
 {

@@ -154,8 +154,8 @@ static void dump_later(struct manager *m)
 	m->dumping = false;
 	if (m->dump_retry)
 		return;
-	(void)sd_event_add_time_relative(m->event, &m->dump_retry, CLOCK_MONOTONIC,
-					 DUMP_RETRY_USEC, 0, on_dump_retry, m);
+	(void)sd_event_add_time_relative(m->event, &m->dump_retry, CLOCK_MONOTONIC, DUMP_RETRY_USEC,
+					 0, on_dump_retry, m);
 }
 
 static void become_ready(struct manager *m)
@@ -370,8 +370,7 @@ static int signals_setup(struct manager *m)
 	static const struct {
 		int signal;
 		sd_event_signal_handler_t handler;
-	} handled[] = {
-		{SIGHUP, on_reload}, {SIGTERM, on_terminate}, {SIGINT, on_terminate}};
+	} handled[] = {{SIGHUP, on_reload}, {SIGTERM, on_terminate}, {SIGINT, on_terminate}};
 	sigset_t mask;
 	int r = 0;
 
@@ -400,7 +399,7 @@ static void send_status(struct manager *m)
 		return;
 	}
 	TAILQ_FOREACH(d, &m->devices, all)
-		n[d->record.state]++;
+	n[d->record.state]++;
 	if (n[RECOVERY_QUEUED] + n[RECOVERY_RUNNING] + n[RECOVERY_BACKOFF] + n[RECOVERY_STUCK] +
 		    n[RECOVERY_ISOLATED] + n[RECOVERY_IGNORED] ==
 	    0) {
@@ -408,8 +407,8 @@ static void send_status(struct manager *m)
 		return;
 	}
 	sd_notifyf(0, "STATUS=%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
-		   n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF],
-		   n[RECOVERY_STUCK], n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
+		   n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF], n[RECOVERY_STUCK],
+		   n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
 }
 
 /* Runs after every round of the loop in which something happened. */
@@ -495,7 +494,7 @@ int manager_run(struct manager *m)
 	sd_notify(0, "STOPPING=1");
 	/* Their workers die with us; the records on disk stay as they are. */
 	TAILQ_FOREACH(d, &m->busy, busy)
-		report_left_to_restart(d);
+	report_left_to_restart(d);
 	return r;
 }
 

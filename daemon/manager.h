@@ -30,9 +30,9 @@ struct manager;
 struct device {
 	struct manager *manager;
 	struct device_record record; /* what is on disk, or will be */
-	struct ras_device kernel; /* what the kernel said last */
-	uint64_t generation; /* of the last dump, or event since, that told of it */
-	bool resume; /* taken over from an earlier daemon, and not looked at yet */
+	struct ras_device kernel;    /* what the kernel said last */
+	uint64_t generation;	     /* of the last dump, or event since, that told of it */
+	bool resume;		     /* taken over from an earlier daemon, and not looked at yet */
 	bool finish; /* unfenced, but we owe it its driver: the next attempt only binds */
 
 	struct policy *policy; /* the policy when its recovery began; holds the rule */
@@ -40,7 +40,7 @@ struct device {
 	char keys[DEVICE_KEYS_MAX][DEVICE_KEY_SIZE];
 	unsigned int n_keys;
 
-	struct job *job; /* with a worker only */
+	struct job *job;      /* with a worker only */
 	struct worker worker; /* .pid 0: none */
 	bool worker_finished; /* it said WORKER_FINISHED, with these: */
 	int worker_error;
@@ -52,7 +52,7 @@ struct device {
 	LIST_ENTRY(device) bucket;
 	TAILQ_ENTRY(device) all;
 	TAILQ_ENTRY(device) queue; /* while QUEUED */
-	TAILQ_ENTRY(device) busy; /* while it has a worker */
+	TAILQ_ENTRY(device) busy;  /* while it has a worker */
 };
 
 LIST_HEAD(device_bucket, device);
@@ -66,7 +66,7 @@ struct manager {
 	sd_event_source *events_source;
 	sd_event_source *dumps_source;
 	sd_event_source *dump_retry;
-	uint64_t last_seq; /* of the family's events; 0: none yet */
+	uint64_t last_seq;   /* of the family's events; 0: none yet */
 	uint64_t generation; /* of the dump that runs, or ran last */
 	bool dumping;
 	bool dump_again;
@@ -83,7 +83,7 @@ struct manager {
 	struct device_list queue;
 	struct device_list busy;
 	unsigned int n_running; /* workers that are not stuck */
-	bool queue_dirty; /* something may have its turn now */
+	bool queue_dirty;	/* something may have its turn now */
 	bool status_dirty;
 
 	bool stopping;

@@ -4,7 +4,8 @@
 #include <ctype.h>
 #include <errno.h>
 
-/* Reads 1 to @max hexadecimal digits at *@s and moves past them. Returns false when none is there. */
+/* Reads 1 to @max hexadecimal digits at *@s and moves past them. Returns false when none is there.
+ */
 static bool parse_hex(const char **s, unsigned int max, uint32_t *ret)
 {
 	uint32_t value = 0;

@@ -149,8 +149,8 @@ static const char *type_name(const json_t *value)
 }
 
 /* Says that @word is none of @known. @path is a key (with @key) or a value. */
-static int fail_unknown(struct context *c, const struct json_path *path, bool key,
-			const char *what, const char *word, const char *const *known, size_t n)
+static int fail_unknown(struct context *c, const struct json_path *path, bool key, const char *what,
+			const char *word, const char *const *known, size_t n)
 {
 	const char *near = closest(word, known, n);
 	char list[256];
@@ -184,9 +184,9 @@ static int parse_object(struct context *c, const struct json_path *path, json_t 
 		}
 		if (i == n_members) {
 			if (one_of(key, later_keys, ARRAY_SIZE(later_keys)))
-				return fail_key(c, &at,
-						"\"%s\" is not supported by this version; remove it",
-						key);
+				return fail_key(
+					c, &at,
+					"\"%s\" is not supported by this version; remove it", key);
 			return fail_unknown(c, &at, true, "key", key, names, n_members);
 		}
 		r = members[i].parse(c, &at, value, target);
@@ -204,8 +204,8 @@ static int parse_text(struct context *c, const struct json_path *path, json_t *v
 	return 0;
 }
 
-static int parse_span(struct context *c, const struct json_path *path, json_t *value,
-		      uint64_t min, uint64_t max, uint64_t *ret)
+static int parse_span(struct context *c, const struct json_path *path, json_t *value, uint64_t min,
+		      uint64_t max, uint64_t *ret)
 {
 	uint64_t usec = 0;
 	int r;
@@ -215,10 +215,11 @@ static int parse_span(struct context *c, const struct json_path *path, json_t *v
 			    type_name(value));
 	r = parse_usec(json_string_value(value), &usec);
 	if (r == -EINVAL)
-		return fail(c, path,
-			    "\"%.40s\" is not a time; write a number and a unit (us, ms, s, min, h, "
-			    "d), such as \"30s\" or \"1min 30s\"",
-			    json_string_value(value));
+		return fail(
+			c, path,
+			"\"%.40s\" is not a time; write a number and a unit (us, ms, s, min, h, "
+			"d), such as \"30s\" or \"1min 30s\"",
+			json_string_value(value));
 	if (r < 0 || usec < min || usec > max)
 		return fail(c, path, "\"%.40s\" is out of range; use %s to %s",
 			    json_string_value(value), USEC_TEXT(min), USEC_TEXT(max));
@@ -267,7 +268,8 @@ static int check_glob(struct context *c, const struct json_path *path, enum matc
 			return fail(c, path,
 				    "\"%.40s\" can never fit: a PCI %s has %d hexadecimal digits%s",
 				    glob, match_key_name(key), key == MATCH_CLASS ? 6 : 4,
-				    key == MATCH_CLASS ? "; for a whole class write \"0108*\"" : "");
+				    key == MATCH_CLASS ? "; for a whole class write \"0108*\""
+						       : "");
 		return 0;
 	case MATCH_REASON:
 		if (!is_glob && !one_of(glob, reasons, ARRAY_SIZE(reasons)))
@@ -308,7 +310,8 @@ static int parse_globs(struct context *c, const struct json_path *path, json_t *
 	size_t n = json_is_array(value) ? json_array_size(value) : 1;
 
 	if (n == 0 || n > GLOBS_MAX)
-		return fail(c, path, "expected 1 to %d patterns; leave \"%s\" out to match anything",
+		return fail(c, path,
+			    "expected 1 to %d patterns; leave \"%s\" out to match anything",
 			    GLOBS_MAX, match_key_name(key));
 	list->globs = calloc(n, sizeof(*list->globs));
 	if (!list->globs)
@@ -421,13 +424,15 @@ static int parse_step(struct context *c, const struct json_path *path, json_t *v
 	if (r < 0)
 		return r;
 	if (step->kind == STEP_WAIT && step->wait == 0)
-		return fail(c, path,
-			    "\"wait\" needs to know how long: {\"step\": \"wait\", \"for\": \"2s\"}");
+		return fail(
+			c, path,
+			"\"wait\" needs to know how long: {\"step\": \"wait\", \"for\": \"2s\"}");
 	if (step->kind != STEP_WAIT && step->wait != 0) {
 		struct json_path at = {.parent = path, .key = "for"};
 
-		return fail_key(c, &at, "only the step \"wait\" has \"for\"; use \"timeout\" to "
-					"limit another one");
+		return fail_key(c, &at,
+				"only the step \"wait\" has \"for\"; use \"timeout\" to "
+				"limit another one");
 	}
 	return 0;
 }
@@ -488,8 +493,8 @@ static int parse_reset_methods(struct context *c, const struct json_path *path, 
 			       void *target)
 {
 	/* pci_reset_fn_methods of the kernel's drivers/pci/pci.c; device_specific, acpi, ... */
-	static const char *const known[] = {"device_specific", "acpi", "flr", "af_flr",
-					    "pm",	       "bus",  "cxl_bus"};
+	static const char *const known[] = {"device_specific", "acpi", "flr", "af_flr", "pm", "bus",
+					    "cxl_bus"};
 	struct rule *rule = target;
 	char methods[128] = "";
 	size_t used = 0;

@@ -252,9 +252,7 @@ static int find_drop_ins(const char *dir, struct drop_ins *list, char *error)
 		return r;
 	d = opendir(path);
 	if (!d)
-		return errno == ENOENT
-			       ? 0
-			       : set_error(error, -errno, "%s: cannot open: %m", path);
+		return errno == ENOENT ? 0 : set_error(error, -errno, "%s: cannot open: %m", path);
 	while ((entry = readdir(d))) {
 		size_t len = strlen(entry->d_name);
 		struct drop_in *file;

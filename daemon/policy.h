@@ -14,7 +14,7 @@
 enum policy_action {
 	ACTION_RECOVER,
 	ACTION_ISOLATE, /* leave it fenced, for the operator */
-	ACTION_IGNORE, /* as isolate, but say nothing more about it */
+	ACTION_IGNORE,	/* as isolate, but say nothing more about it */
 };
 
 enum step_kind {
@@ -30,7 +30,7 @@ enum step_kind {
 struct step {
 	enum step_kind kind;
 	uint64_t timeout; /* us; 0: the rule's step_timeout */
-	uint64_t wait; /* us; for STEP_WAIT */
+	uint64_t wait;	  /* us; for STEP_WAIT */
 };
 
 /* What a device is held against. The order is that of `policy explain`. */
@@ -52,10 +52,10 @@ struct glob_list {
 
 /* What unbinding a driver may not take away, as a mask. */
 enum protect {
-	PROTECT_MOUNTED = 1 << 0, /* a mounted filesystem */
-	PROTECT_SWAP = 1 << 1, /* active swap */
+	PROTECT_MOUNTED = 1 << 0,	/* a mounted filesystem */
+	PROTECT_SWAP = 1 << 1,		/* active swap */
 	PROTECT_DEFAULT_ROUTE = 1 << 2, /* the way out */
-	PROTECT_VFIO = 1 << 3, /* a guest or another VFIO user */
+	PROTECT_VFIO = 1 << 3,		/* a guest or another VFIO user */
 	PROTECT_ALL = (1 << 4) - 1,
 };
 
@@ -68,23 +68,24 @@ struct rule {
 	enum policy_action action;
 	struct step steps[RULE_STEPS_MAX];
 	size_t n_steps;
-	char *reset_methods; /* separated by blanks, as sysfs wants them; NULL: the kernel's choice */
-	uint64_t step_timeout; /* us */
-	unsigned int attempts; /* per fence */
-	uint64_t backoff; /* us before the second attempt; doubles each time ... */
-	uint64_t backoff_max; /* ... up to this */
+	char *reset_methods; /* separated by blanks, as sysfs wants them; NULL: the kernel's choice
+			      */
+	uint64_t step_timeout;	 /* us */
+	unsigned int attempts;	 /* per fence */
+	uint64_t backoff;	 /* us before the second attempt; doubles each time ... */
+	uint64_t backoff_max;	 /* ... up to this */
 	unsigned int rate_count; /* recoveries per ... */
-	uint64_t rate_window; /* ... us; 0: no limit */
-	unsigned int protect; /* mask of enum protect */
+	uint64_t rate_window;	 /* ... us; 0: no limit */
+	unsigned int protect;	 /* mask of enum protect */
 };
 
 struct policy {
 	unsigned int refs;
 	struct rule **rules; /* in the order in which they are tried; the last fits everything */
 	size_t n_rules;
-	struct rule *fallback; /* becomes the last rule */
+	struct rule *fallback;	   /* becomes the last rule */
 	unsigned int max_parallel; /* recoveries at the same time; 0: not set yet */
-	char *sources; /* the files it came from, for people */
+	char *sources;		   /* the files it came from, for people */
 };
 
 /* Room for "file:line:column: key: what is wrong, and the cure". */

@@ -55,7 +55,8 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "smmu-rasd takes no arguments, found \"%s\"; try: smmu-rasd --help\n",
+		fprintf(stderr,
+			"smmu-rasd takes no arguments, found \"%s\"; try: smmu-rasd --help\n",
 			argv[optind]);
 		return 2;
 	}

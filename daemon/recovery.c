@@ -5,7 +5,7 @@
 
 #define T(s, a)                                                                                    \
 	{                                                                                          \
-		RECOVERY_##s, DO_##a                                                           \
+		RECOVERY_##s, DO_##a                                                               \
 	}
 
 /*
@@ -115,10 +115,10 @@ struct recovery_transition recovery_next(enum recovery_state state, enum recover
 }
 
 static const char *const state_names[_RECOVERY_STATE_MAX] = {
-	[RECOVERY_IDLE] = "idle",	  [RECOVERY_QUEUED] = "queued",
-	[RECOVERY_RUNNING] = "running",	  [RECOVERY_STUCK] = "stuck",
-	[RECOVERY_BACKOFF] = "backoff",	  [RECOVERY_ISOLATED] = "isolated",
-	[RECOVERY_IGNORED] = "ignored",	  [RECOVERY_GONE] = "gone",
+	[RECOVERY_IDLE] = "idle",	[RECOVERY_QUEUED] = "queued",
+	[RECOVERY_RUNNING] = "running", [RECOVERY_STUCK] = "stuck",
+	[RECOVERY_BACKOFF] = "backoff", [RECOVERY_ISOLATED] = "isolated",
+	[RECOVERY_IGNORED] = "ignored", [RECOVERY_GONE] = "gone",
 };
 
 const char *recovery_state_name(enum recovery_state state)

@@ -10,30 +10,30 @@
 #include "util.h"
 
 enum recovery_state {
-	RECOVERY_IDLE, /* nothing to do: not fenced, or not heard of */
-	RECOVERY_QUEUED, /* waits for its turn: related devices go one after the other */
+	RECOVERY_IDLE,	  /* nothing to do: not fenced, or not heard of */
+	RECOVERY_QUEUED,  /* waits for its turn: related devices go one after the other */
 	RECOVERY_RUNNING, /* a worker carries out the steps */
 	RECOVERY_STUCK, /* a step took too long; its worker has been killed and has not ended yet */
-	RECOVERY_BACKOFF, /* waits before the next attempt */
+	RECOVERY_BACKOFF,  /* waits before the next attempt */
 	RECOVERY_ISOLATED, /* given up, or left to the operator by policy */
-	RECOVERY_IGNORED, /* left alone by policy */
-	RECOVERY_GONE, /* removed from the system while a worker was busy with it */
+	RECOVERY_IGNORED,  /* left alone by policy */
+	RECOVERY_GONE,	   /* removed from the system while a worker was busy with it */
 	_RECOVERY_STATE_MAX,
 };
 
 enum recovery_input {
-	INPUT_RECOVER, /* fenced, and policy says recover */
-	INPUT_ISOLATE, /* fenced, and policy or its rate limit says isolate */
-	INPUT_IGNORE, /* fenced, and policy says ignore */
-	INPUT_UNFENCED, /* the kernel unfenced it, and no driver waits to be bound again */
+	INPUT_RECOVER,	      /* fenced, and policy says recover */
+	INPUT_ISOLATE,	      /* fenced, and policy or its rate limit says isolate */
+	INPUT_IGNORE,	      /* fenced, and policy says ignore */
+	INPUT_UNFENCED,	      /* the kernel unfenced it, and no driver waits to be bound again */
 	INPUT_UNFENCED_OWING, /* the kernel unfenced it, but we still owe it its driver */
-	INPUT_REMOVED, /* the device is gone */
+	INPUT_REMOVED,	      /* the device is gone */
 	INPUT_TURN, /* no related device is being recovered, and there is room for a worker */
 	INPUT_STEP_TIMEOUT, /* the worker's step took too long */
-	INPUT_SUCCESS, /* the worker ended, and the kernel confirms */
-	INPUT_FAILED, /* the worker ended without success; there are attempts left */
-	INPUT_EXHAUSTED, /* the same, and there are none */
-	INPUT_PROTECTED, /* the worker found something on the device that policy protects */
+	INPUT_SUCCESS,	    /* the worker ended, and the kernel confirms */
+	INPUT_FAILED,	    /* the worker ended without success; there are attempts left */
+	INPUT_EXHAUSTED,    /* the same, and there are none */
+	INPUT_PROTECTED,    /* the worker found something on the device that policy protects */
 	INPUT_BACKOFF_OVER,
 	INPUT_LINGERING, /* a worker of an earlier daemon is still busy with the device */
 	_RECOVERY_INPUT_MAX,
@@ -41,15 +41,15 @@ enum recovery_input {
 
 enum recovery_action {
 	DO_NONE,
-	DO_QUEUE, /* put it into the queue */
-	DO_START, /* start a worker; this is one attempt */
-	DO_KILL, /* kill the worker, and say so */
-	DO_WAIT, /* set the timer for the next attempt */
-	DO_CLOSE, /* the story has ended well: say so, and forget what is owed */
+	DO_QUEUE,   /* put it into the queue */
+	DO_START,   /* start a worker; this is one attempt */
+	DO_KILL,    /* kill the worker, and say so */
+	DO_WAIT,    /* set the timer for the next attempt */
+	DO_CLOSE,   /* the story has ended well: say so, and forget what is owed */
 	DO_RELEASE, /* unfenced without us: forget what is owed */
 	DO_GIVE_UP, /* say what the operator can do */
-	DO_FORGET, /* drop everything about the device */
-	DO_BUG, /* cannot happen; said loudly, changes nothing */
+	DO_FORGET,  /* drop everything about the device */
+	DO_BUG,	    /* cannot happen; said loudly, changes nothing */
 };
 
 struct recovery_transition {

@@ -167,7 +167,8 @@ void report_isolated(const struct device *d)
 	char bind[384] = "";
 
 	if (driver[0])
-		snprintf(bind, sizeof(bind), ", then, unless %s is still bound, echo %s > "
+		snprintf(bind, sizeof(bind),
+			 ", then, unless %s is still bound, echo %s > "
 			 "/sys/bus/%s/drivers/%s/bind",
 			 driver, dev, d->record.bus, driver);
 	begin_recovery(&record, LOG_ERR, MESSAGE_ISOLATED, d);

@@ -50,12 +50,10 @@ bool state_daemon_runs(void)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	char path[512];
-	_cleanup_close_ int fd =
-		open(state_path(path, sizeof(path), "lock"), O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(state_path(path, sizeof(path), "lock"), O_RDONLY | O_CLOEXEC);
 
 	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
-
 
 static json_t *record_to_json(const struct device_record *record)
 {
@@ -69,9 +67,8 @@ static json_t *record_to_json(const struct device_record *record)
 			 recovery_state_name(record->state), "fence_id",
 			 (json_int_t)record->fence_id, "attempts", (json_int_t)record->attempts,
 			 "rule", record->rule, "prepared", record->prepared, "driver",
-			 record->driver, "driver_override", record->driver_override,
-			 "reset_method", record->reset_method, "worker",
-			 (json_int_t)record->worker, "worker_start",
+			 record->driver, "driver_override", record->driver_override, "reset_method",
+			 record->reset_method, "worker", (json_int_t)record->worker, "worker_start",
 			 (json_int_t)record->worker_start, "recoveries", recoveries, "step",
 			 record->step, "note", record->note, "since", (json_int_t)record->since,
 			 "next", (json_int_t)record->next);

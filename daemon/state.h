@@ -21,18 +21,18 @@ struct device_record {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
 	enum recovery_state state;
-	uint64_t fence_id; /* the fence this is about */
+	uint64_t fence_id;     /* the fence this is about */
 	unsigned int attempts; /* begun for it */
 	char rule[64];
 
 	/* What is owed to the device once a worker has begun; valid when .prepared. */
 	bool prepared;
-	char driver[RAS_NAME_SIZE]; /* to be bound again; "" for none */
-	char driver_override[RAS_NAME_SIZE]; /* "" for none */
+	char driver[RAS_NAME_SIZE];	      /* to be bound again; "" for none */
+	char driver_override[RAS_NAME_SIZE];  /* "" for none */
 	char reset_method[RESET_METHOD_SIZE]; /* to be written back; "" for leave it alone */
 
 	/* The worker: a number alone may belong to another process by now. */
-	pid_t worker; /* 0 for none */
+	pid_t worker;	       /* 0 for none */
 	uint64_t worker_start; /* in clock ticks since boot, as in proc(5) */
 
 	/* When recoveries began, for rate_limit: us of CLOCK_BOOTTIME, oldest first. */
@@ -40,9 +40,9 @@ struct device_record {
 	uint64_t recoveries[STATE_RECOVERIES_MAX];
 
 	/* For people. */
-	char step[16]; /* the last one that began */
+	char step[16];		    /* the last one that began */
 	char note[STATE_NOTE_SIZE]; /* why it is in this state */
-	uint64_t since; /* us of CLOCK_REALTIME */
+	uint64_t since;		    /* us of CLOCK_REALTIME */
 	uint64_t next; /* when something happens by itself, us of CLOCK_REALTIME; 0 for never */
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The steps of a recovery, as a worker carries them out. They block for as long as the kernel does. */
+/* The steps of a recovery, as a worker carries them out. They block for as long as the kernel does.
+ */
 #ifndef SMMU_RAS_STEPS_H
 #define SMMU_RAS_STEPS_H
 
@@ -7,10 +8,10 @@
 #include "worker.h"
 
 struct step_context {
-	struct job *job; /* a worker's own copy */
-	struct kernel_link *link; /* blocking */
-	struct ras_device device; /* what the kernel said last */
-	bool protected; /* the step did nothing because policy protects something */
+	struct job *job;	    /* a worker's own copy */
+	struct kernel_link *link;   /* blocking */
+	struct ras_device device;   /* what the kernel said last */
+	bool protected;		    /* the step did nothing because policy protects something */
 	char text[STATE_NOTE_SIZE]; /* why the step failed, or a remark */
 };
 

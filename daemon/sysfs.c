@@ -24,8 +24,8 @@ bool sysfs_device_exists(const char *bus, const char *dev)
 int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size)
 {
 	char path[SYSFS_PATH_SIZE];
-	_cleanup_close_ int fd = open(sysfs_device_path(path, sizeof(path), bus, dev, attr),
-				      O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		open(sysfs_device_path(path, sizeof(path), bus, dev, attr), O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	buf[0] = '\0';

@@ -29,31 +29,34 @@ struct job {
 };
 
 enum worker_report {
-	WORKER_PREPARED, /* .driver, .driver_override, .reset_method; now it waits for worker_go() */
+	WORKER_PREPARED,   /* .driver, .driver_override, .reset_method; now it waits for worker_go()
+			    */
 	WORKER_STEP_BEGIN, /* .step */
-	WORKER_STEP_END, /* .step, .error, .duration, .text */
-	WORKER_FINISHED, /* .error, .text, .device; nothing follows */
+	WORKER_STEP_END,   /* .step, .error, .duration, .text */
+	WORKER_FINISHED,   /* .error, .text, .device; nothing follows */
 };
 
 /* One datagram from the worker. */
 struct worker_message {
 	enum worker_report report;
 	unsigned int step; /* index into job.steps */
-	int error; /* 0; a negative errno; -EBUSY from a step that policy protects the device from */
-	bool protected; /* the error is policy's, not the device's */
+	int error; /* 0; a negative errno; -EBUSY from a step that policy protects the device from
+		    */
+	bool protected;	   /* the error is policy's, not the device's */
 	uint64_t duration; /* us */
 	char driver[RAS_NAME_SIZE];
 	char driver_override[RAS_NAME_SIZE];
 	char reset_method[RESET_METHOD_SIZE];
 	char text[STATE_NOTE_SIZE]; /* what went wrong, or a remark, for people */
-	struct ras_device device; /* what the kernel says in the end; .state 0 when it said nothing */
+	struct ras_device
+		device; /* what the kernel says in the end; .state 0 when it said nothing */
 };
 
 struct worker {
 	pid_t pid;
 	uint64_t start; /* as in struct device_record */
-	int pidfd; /* readable when the worker has ended */
-	int fd; /* worker_message; non-blocking */
+	int pidfd;	/* readable when the worker has ended */
+	int fd;		/* worker_message; non-blocking */
 };
 
 /*
@@ -68,7 +71,8 @@ int worker_go(int fd);
 /* Reads one message. Returns 1, 0 when there is none (any more), or -errno. */
 int worker_receive(int fd, struct worker_message *ret);
 
-/* When @pid started, for telling it from a later process of the same number; 0 when there is none. */
+/* When @pid started, for telling it from a later process of the same number; 0 when there is none.
+ */
 uint64_t process_start_time(pid_t pid);
 
 #endif

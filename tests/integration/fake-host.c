@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * daemon/host.c for the integration tests: the same functions, but the machine is a directory and a
+ * socket that tests/integration/fakekernel.py serves.
+ *
+ * Netlink sockets become SOCK_SEQPACKET connections that carry the very bytes that netlink would.
+ * What netlink(7) does with a socket option, and what sysfs does with a write, are messages that
+ * begin with a letter no netlink message can begin with... see each function.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host.h"
+
+/* A message type that no family has. */
+#define FAKE_JOIN 0xfffe
+
+static const char *need_env(const char *name)
+{
+	const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe) */
+
+	if (!value) {
+		fprintf(stderr, "This program is for the integration tests; %s is not set\n", name);
+		_exit(EXIT_FAILURE);
+	}
+	return value;
+}
+
+const char *host_dir(enum host_dir dir)
+{
+	static const char *const names[] = {[HOST_SYS] = "sys",
+					    [HOST_PROC] = "proc",
+					    [HOST_RUN] = "run",
+					    [HOST_ETC] = "etc",
+					    [HOST_LIB] = "lib"};
+	static char paths[5][256];
+
+	if (paths[dir][0] == '\0')
+		snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", need_env("SMMU_RAS_TEST_ROOT"),
+			 names[dir]);
+	return paths[dir];
+}
+
+/* Connects, and says with one letter what for. */
+static int fake_connect(char purpose, bool nonblock)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", need_env("SMMU_RAS_TEST_SOCKET"));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    send(fd, &purpose, 1, MSG_NOSIGNAL) != 1 ||
+	    (nonblock && fcntl(fd, F_SETFL, O_NONBLOCK) < 0)) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int host_netlink_open(bool nonblock, int rcvbuf)
+{
+	(void)rcvbuf;
+	return fake_connect('N', nonblock);
+}
+
+int host_netlink_join(int fd, uint32_t group)
+{
+	struct {
+		struct nlmsghdr header;
+		uint32_t group;
+	} message = {.header = {.nlmsg_len = sizeof(message), .nlmsg_type = FAKE_JOIN},
+		     .group = group};
+
+	return send(fd, &message, sizeof(message), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* "path NUL value", answered by an errno when the test is done with it. */
+int host_sysfs_write(const char *path, const char *value)
+{
+	char message[1024];
+	int length = snprintf(message, sizeof(message), "%s%c%s", path, 0, value);
+	int fd = fake_connect('W', false);
+	int answer = EIO;
+
+	if (fd < 0)
+		return fd;
+	if (send(fd, message, (size_t)length, MSG_NOSIGNAL) != length ||
+	    recv(fd, &answer, sizeof(answer), 0) != sizeof(answer))
+		answer = EIO;
+	close(fd);
+	return -answer;
+}
+
+/* All fields, each ended by a NUL. */
+int host_journal_send(const struct iovec *iov, int n)
+{
+	static int fd = -1;
+	char message[8192];
+	size_t used = 0;
+
+	if (fd < 0)
+		fd = fake_connect('L', false);
+	for (int i = 0; i < n && used + iov[i].iov_len + 1 <= sizeof(message); i++) {
+		memcpy(message + used, iov[i].iov_base, iov[i].iov_len);
+		used += iov[i].iov_len;
+		message[used++] = '\0';
+	}
+	return send(fd, message, used, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+bool host_stderr_is_journal(void)
+{
+	return true;
+}

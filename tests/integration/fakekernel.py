@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A kernel of Python: devices in a temporary sysfs, and the iommu-ras family on a socket.
+
+It speaks real generic netlink bytes (the numbers are those of include/uapi/linux/iommu_ras.h) and
+does to a device what the kernel does: a fence blocks, only a successful reset sanitizes, only an
+attach unfences. A test can hold any write to sysfs for as long as it likes, which is how it stands
+still at a boundary between two steps; nothing here sleeps to be in time.
+"""
+
+import errno
+import fnmatch
+import os
+import select
+import socket
+import struct
+import threading
+import time
+
+FAMILY = 0x21
+GROUP = 7
+NOTIFY_GROUP = 16
+GENL_ID_CTRL = 0x10
+JOIN = 0xFFFE
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 1, 2, 4, 0x300
+NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
+
+CTRL_CMD_NEWFAMILY, CTRL_CMD_DELFAMILY, CTRL_CMD_GETFAMILY = 1, 2, 3
+
+ACTIVE, FENCED, SANITIZED = 1, 2, 3
+REASONS = {"atc-timeout": 1, "sync-timeout": 2, "reset-failed": 3, "administrative": 4}
+
+CMD_GET, CMD_FENCE, CMD_REATTACH = 1, 2, 3
+NTF_FENCED, NTF_SANITIZED, NTF_UNFENCED, NTF_REMOVED = 4, 5, 6, 7
+
+
+def attr(kind, payload):
+    data = struct.pack("=HH", 4 + len(payload), kind) + payload
+    return data + b"\0" * (-len(data) % 4)
+
+
+def attr_u32(kind, value):
+    return attr(kind, struct.pack("=I", value))
+
+
+def attr_u64(kind, value):
+    return attr(kind, struct.pack("=Q", value))
+
+
+def attr_str(kind, value):
+    return attr(kind, value.encode() + b"\0")
+
+
+def parse_attrs(data):
+    attrs = {}
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
+        attrs[kind] = data[4:length]
+        data = data[(length + 3) & ~3 :]
+    return attrs
+
+
+def message(kind, flags, seq, payload):
+    data = struct.pack("=IHHII", 16 + len(payload), kind, flags, seq, 0) + payload
+    return data + b"\0" * (-len(data) % 4)
+
+
+def genl(kind, flags, seq, cmd, attrs):
+    return message(kind, flags, seq, struct.pack("=BBH", cmd, 1, 0) + attrs)
+
+
+class Device:
+    def __init__(self, kernel, name, driver, group, methods):
+        self.kernel = kernel
+        self.name = name
+        self.group = group
+        self.home = driver  # for tests to compare with
+        self.state = ACTIVE
+        self.fence_id = 0
+        self.reason = "atc-timeout"
+        self.fence_time = 0
+        self.fence_count = 0
+        self.event_seq = 0
+        self.supported = methods.split()
+        self.reset_result = 0  # errno of the next resets
+        self.refences = 0  # how often it wedges again, right after it is unfenced
+        self.path = f"{kernel.sys}/devices/pci0000:00/{name}"
+        os.makedirs(self.path)
+        os.symlink(f"../../../devices/pci0000:00/{name}", f"{kernel.sys}/bus/pci/devices/{name}")
+        os.makedirs(f"{kernel.sys}/kernel/iommu_groups/{group}", exist_ok=True)
+        os.symlink(f"../../../kernel/iommu_groups/{group}", f"{self.path}/iommu_group")
+        self.write("vendor", "0x1b36")
+        self.write("device", "0x0010")
+        self.write("class", "0x010802")
+        self.write("driver_override", "(null)")
+        self.write("reset_method", methods)
+        self.write("reset", "")
+        if driver:
+            self.bind(driver)
+
+    def write(self, name, text):
+        with open(f"{self.path}/{name}", "w") as f:
+            f.write(text + "\n")
+
+    def read(self, name):
+        with open(f"{self.path}/{name}") as f:
+            return f.read().strip()
+
+    @property
+    def driver(self):
+        try:
+            return os.path.basename(os.readlink(f"{self.path}/driver"))
+        except FileNotFoundError:
+            return None
+
+    def bind(self, driver):
+        os.makedirs(f"{self.kernel.sys}/bus/pci/drivers/{driver}", exist_ok=True)
+        os.symlink(f"../../../bus/pci/drivers/{driver}", f"{self.path}/driver")
+
+    def unbind(self):
+        os.unlink(f"{self.path}/driver")
+
+    def attrs(self, seq):
+        data = b""
+        if seq:
+            data += attr_u64(2, seq)
+        if self.fence_id:
+            data += attr_u64(3, self.fence_id)
+        data += attr_str(4, "pci") + attr_str(5, self.name) + attr_str(6, "smmu3.0x9050000")
+        data += attr_u32(7, self.group) + attr_u32(8, 0x100) + attr_u32(8, 0x101)
+        if self.driver:
+            data += attr_str(9, self.driver)
+        data += attr_u32(10, REASONS[self.reason]) + attr_u32(11, self.state)
+        data += attr_u64(12, self.fence_time) + attr_u32(13, self.fence_count) + attr_u64(14, 0)
+        return data
+
+
+class Hold:
+    """A write to sysfs, or a netlink command, that stands still until the test lets it go."""
+
+    def __init__(self, pattern, done):
+        self.pattern = pattern
+        self.done = done  # it has happened, and only the answer is held
+        self.arrived = threading.Event()
+        self.waiting = []  # (connection, action)
+
+
+class Kernel:
+    def __init__(self, root, path, has_family=True):
+        self.sys = f"{root}/sys"
+        self.has_family = has_family
+        self.devices = {}
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.seq = 0
+        self.fences = 0
+        self.writes = []  # (device, attribute) in the order in which they began
+        self.journal = []  # dicts
+        self.holds = []
+        self.drop_events = False
+        self.dumps = 0
+        self.actions = []  # called in the kernel's thread
+        for name in ("bus/pci/devices", "bus/pci/drivers", "class/block", "class/net"):
+            os.makedirs(f"{self.sys}/{name}")
+        os.makedirs(f"{root}/proc/self/net")
+        for name in ("self/mountinfo", "swaps", "self/net/route"):
+            open(f"{root}/proc/{name}", "w").close()
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(path)
+        self.listener.listen(128)
+        self.connections = {}  # fd -> [socket, purpose, groups]
+        self.wake_r, self.wake_w = os.pipe()
+        self.stopping = False
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+        self.thread.start()
+
+    # --- for the tests ---------------------------------------------------------------------------
+
+    def stop(self):
+        self.stopping = True
+        os.write(self.wake_w, b"x")
+        self.thread.join()
+        for connection in self.connections.values():
+            connection[0].close()
+        self.listener.close()
+        os.close(self.wake_r)
+        os.close(self.wake_w)
+
+    def add(self, name, driver="virtio-pci", group=None, methods="flr bus"):
+        with self.lock:
+            device = Device(self, name, driver, group or 10 + len(self.devices), methods)
+            self.devices[name] = device
+            return device
+
+    def fence(self, name, reason="atc-timeout"):
+        with self.lock:
+            self._fence(self.devices[name], reason)
+
+    def remove(self, name):
+        with self.lock:
+            device = self.devices.pop(name)
+            os.unlink(f"{self.sys}/bus/pci/devices/{name}")
+            if device.state != ACTIVE:
+                self._event(NTF_REMOVED, device)
+
+    def hold(self, pattern, done=False):
+        """Holds what fits @pattern, "0000:01:00.0/reset" or "0000:01:00.0/reattach"."""
+        with self.lock:
+            hold = Hold(pattern, done)
+            self.holds.append(hold)
+            return hold
+
+    def release(self, hold):
+        with self.lock:
+            self.holds.remove(hold)
+            for connection, action in hold.waiting:
+                action()
+
+    def family_appears(self):
+        with self.lock:
+            self.has_family = True
+            self._send_group(NOTIFY_GROUP, self._family(0))
+
+    def wait(self, predicate, what, timeout=15):
+        """Waits until @predicate, which looks at this kernel, holds."""
+        end = time.monotonic() + timeout
+        with self.changed:
+            while not predicate():
+                left = end - time.monotonic()
+                if left <= 0:
+                    lines = "\n  ".join(r.get("MESSAGE", "") for r in self.journal[-30:])
+                    raise AssertionError(f"waited {timeout} s for {what}; the journal:\n  {lines}")
+                # Not everything that is waited for passes through here: files are looked at again.
+                self.changed.wait(min(left, 0.02))
+
+    def records(self, message_id, device=None):
+        with self.lock:
+            return [
+                r
+                for r in self.journal
+                if r.get("MESSAGE_ID") == message_id
+                and (device is None or r.get("SMMU_RAS_DEVICE") == device)
+            ]
+
+    # --- what the kernel does --------------------------------------------------------------------
+
+    def _event(self, command, device):
+        self.seq += 1
+        device.event_seq = self.seq
+        if not self.drop_events:
+            self._send_group(GROUP, genl(FAMILY, 0, 0, command, device.attrs(self.seq)))
+        self.changed.notify_all()
+
+    def _fence(self, device, reason):
+        self.fences += 1
+        device.fence_id = self.fences
+        device.reason = reason
+        device.state = FENCED
+        device.fence_count += 1
+        device.fence_time = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._event(NTF_FENCED, device)
+
+    def _sanitize(self, device):
+        if device.state != FENCED:
+            return
+        device.state = SANITIZED
+        self._event(NTF_SANITIZED, device)
+
+    def _attach(self, device):
+        if device.state != SANITIZED:
+            return
+        device.state = ACTIVE
+        self._event(NTF_UNFENCED, device)
+        if device.refences > 0:
+            device.refences -= 1
+            self._fence(device, "atc-timeout")
+
+    def _sysfs_write(self, path, value):
+        """Returns an errno."""
+        relative = os.path.relpath(path, f"{self.sys}/bus/pci")
+        parts = relative.split("/")
+        if parts[0] == "drivers":
+            device = self.devices.get(value)
+            if not device or not os.path.isdir(f"{self.sys}/bus/pci/drivers/{parts[1]}"):
+                return errno.ENODEV if not device else errno.ENOENT
+            if device.driver or device.state == FENCED:
+                return errno.EBUSY
+            device.bind(parts[1])
+            self._attach(device)
+            return 0
+        device = self.devices.get(parts[1])
+        if not device:
+            return errno.ENOENT
+        if parts[2:] == ["driver", "unbind"]:
+            if not device.driver:
+                return errno.ENOENT
+            device.unbind()
+        elif parts[2] == "reset":
+            if device.reset_result:
+                return device.reset_result
+            self._sanitize(device)
+            if device.driver:
+                self._attach(device)
+        elif parts[2] == "reset_method":
+            methods = device.supported if value == "default" else value.split()
+            if any(m not in device.supported for m in methods):
+                return errno.EINVAL
+            device.write("reset_method", " ".join(methods))
+        elif parts[2] == "driver_override":
+            device.write("driver_override", value.strip() or "(null)")
+        else:
+            return errno.EACCES
+        return 0
+
+    def _label(self, path, value):
+        parts = os.path.relpath(path, f"{self.sys}/bus/pci").split("/")
+        if parts[0] == "drivers":
+            return value, parts[2]
+        return parts[1], parts[-1]
+
+    # --- netlink ---------------------------------------------------------------------------------
+
+    def _family(self, seq, name="iommu-ras", family=FAMILY, group_name="events", group=GROUP):
+        groups = attr(1, attr_u32(2, group) + attr_str(1, group_name))
+        attrs = attr_str(2, name) + attr(1, struct.pack("=H", family)) + attr_u32(3, 1)
+        return genl(GENL_ID_CTRL, 0, seq, CTRL_CMD_NEWFAMILY, attrs + attr(7, groups))
+
+    def _send(self, sock, data):
+        try:
+            sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            pass
+
+    def _send_group(self, group, data):
+        for sock, _, groups in list(self.connections.values()):
+            if group in groups:
+                self._send(sock, data)
+
+    def _error(self, sock, seq, number, text=None, request=b""):
+        payload = struct.pack("=i", -number) + request[:16].ljust(16, b"\0")
+        flags = NLM_F_CAPPED
+        if text:
+            flags |= NLM_F_ACK_TLVS
+            payload += attr_str(1, text)
+        self._send(sock, message(NLMSG_ERROR, flags, seq, payload))
+
+    def _netlink(self, connection, data):
+        sock = connection[0]
+        length, kind, flags, seq, _ = struct.unpack_from("=IHHII", data)
+        if kind == JOIN:
+            connection[2].add(struct.unpack_from("=I", data, 16)[0])
+            return
+        command = data[16]
+        attrs = parse_attrs(data[20:length])
+        if kind == GENL_ID_CTRL and command == CTRL_CMD_GETFAMILY:
+            name = attrs[2].rstrip(b"\0").decode()
+            if name == "nlctrl":
+                self._send(sock, self._family(seq, "nlctrl", GENL_ID_CTRL, "notify", NOTIFY_GROUP))
+                self._error(sock, seq, 0)
+            elif name == "iommu-ras" and self.has_family:
+                self._send(sock, self._family(seq))
+                self._error(sock, seq, 0)
+            else:
+                self._error(sock, seq, errno.ENOENT)
+            return
+        assert kind == FAMILY, kind
+        if flags & NLM_F_DUMP == NLM_F_DUMP:
+            self.dumps += 1
+            for device in self.devices.values():
+                if device.state != ACTIVE:
+                    data = genl(FAMILY, NLM_F_MULTI, seq, CMD_GET, device.attrs(device.event_seq))
+                    self._send(sock, data)
+            self._send(sock, message(NLMSG_DONE, NLM_F_MULTI, seq, struct.pack("=i", 0)))
+            return
+        device = self.devices.get(attrs[5].rstrip(b"\0").decode())
+        if not device:
+            self._error(sock, seq, errno.ENODEV, "no such device behind an IOMMU", data)
+        elif command == CMD_GET:
+            self._send(sock, genl(FAMILY, 0, seq, CMD_GET, device.attrs(device.event_seq)))
+            self._error(sock, seq, 0)
+        elif command == CMD_FENCE:
+            self._fence(device, "administrative")
+            self._error(sock, seq, 0)
+        elif command == CMD_REATTACH:
+            self._held(
+                (device.name, "reattach"),
+                connection,
+                lambda: self._reattach(device),
+                lambda result: self._error(sock, seq, *result),
+            )
+
+    def _reattach(self, device):
+        if device.state == SANITIZED:
+            self._attach(device)
+            return (0,)
+        if device.state == FENCED:
+            return errno.EBUSY, "the device was not reset since it was fenced"
+        return errno.EALREADY, "the device is not fenced"
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def _held(self, label, connection, perform, answer):
+        self.writes.append(label)
+        for hold in self.holds:
+            if fnmatch.fnmatch("/".join(label), hold.pattern):
+                if hold.done:
+                    result = perform()
+                    hold.waiting.append((connection, lambda: answer(result)))
+                else:
+                    hold.waiting.append((connection, lambda: answer(perform())))
+                hold.arrived.set()
+                break
+        else:
+            answer(perform())
+        self.changed.notify_all()
+
+    def _incoming(self, fd):
+        connection = self.connections[fd]
+        sock, purpose, _ = connection
+        data = sock.recv(65536)
+        if not data:
+            # Who waited in a hold has died; like a real worker in the kernel, it does not take
+            # back what it began. Tests that want that call release().
+            for hold in self.holds:
+                hold.waiting = [w for w in hold.waiting if w[0] is not connection]
+            sock.close()
+            del self.connections[fd]
+        elif purpose is None:
+            connection[1] = data.decode()
+        elif purpose == "N":
+            self._netlink(connection, data)
+        elif purpose == "W":
+            path, value = data.decode().split("\0", 1)
+            self._held(
+                self._label(path, value),
+                connection,
+                lambda: self._sysfs_write(path, value),
+                lambda result: self._send(sock, struct.pack("=i", result)),
+            )
+        elif purpose == "L":
+            fields = [f for f in data.decode().split("\0") if f]
+            self.journal.append(dict(f.split("=", 1) for f in fields))
+            self.changed.notify_all()
+
+    def loop(self):
+        while not self.stopping:
+            # In the order in which they were opened: what a program did first is seen first.
+            fds = [self.listener.fileno(), self.wake_r, *self.connections]
+            ready = set(select.select(fds, [], [])[0])
+            with self.lock:
+                if self.listener.fileno() in ready:
+                    sock = self.listener.accept()[0]
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+                    self.connections[sock.fileno()] = [sock, None, set()]
+                for fd in list(self.connections):
+                    if fd in ready:
+                        try:
+                            self._incoming(fd)
+                        except ConnectionResetError:
+                            self.connections.pop(fd)[0].close()
