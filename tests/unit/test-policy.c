@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <jansson.h>
+#include <sys/stat.h>
+
+#include "policy.h"
+#include "unit.h"
+
+static struct policy *policy;
+static char error[POLICY_ERROR_SIZE];
+
+static void teardown(void)
+{
+	policy = policy_unref(policy);
+}
+
+static int parse(const char *text)
+{
+	policy = policy_new();
+	ck_assert_ptr_nonnull(policy);
+	return policy_parse(policy, "p.json", text, strlen(text), true, error);
+}
+
+static void parse_good(const char *text)
+{
+	ck_assert_msg(parse(text) == 0, "%s", error);
+	ck_assert_int_eq(policy_finish(policy), 0);
+}
+
+/* Where it is, which key, what is wrong, and a part of the cure. */
+static const struct {
+	const char *text;
+	const char *error;
+} bad[] = {
+	{"", "p.json:1:1: not valid JSON"},
+	{"{\n \"rules\": [}", "p.json:2:12: not valid JSON"},
+	{"[]", "p.json:1:1: expected an object"},
+	{"{\"rules\": [], \"rules\": []}", "p.json:1:21: not valid JSON: duplicate object key"},
+	{"{\n  \"rulez\": []}",
+	 "p.json:2:3: rulez: unknown key \"rulez\"; did you mean \"rules\"?"},
+	{"{\"quux\": 1}",
+	 "p.json:1:2: quux: unknown key \"quux\"; use one of: rules, defaults, max_parallel"},
+	{"{\"rules\": 3}", "p.json:1:11: rules: expected a list of rules, found a number"},
+	{"{\"rules\": [\n{},\n {\"atempts\": 3}]}",
+	 "p.json:3:3: rules[1].atempts: unknown key \"atempts\"; did you mean \"attempts\"?"},
+	{"{\"rules\": [{\"attempts\": 0}]}",
+	 "p.json:1:25: rules[0].attempts: 0 is out of range; use 1 to 1000"},
+	{"{\"rules\": [{\"attempts\": 1.5}]}", "expected a whole number, found a number"},
+	{"{\"rules\": [{\"step_timeout\": 30}]}", "expected a time such as \"30s\""},
+	{"{\"rules\": [{\"step_timeout\": \"30\"}]}", "write a number and a unit"},
+	{"{\"rules\": [{\"step_timeout\": \"9d\"}]}", "is out of range; use 1ms to 1d"},
+	{"{\"rules\": [{\"steps\": []}]}", "expected 1 to 16 steps"},
+	{"{\"rules\": [{\"steps\": [\"unbind\", \"reset\"]}]}",
+	 "the driver is unbound and never bound again; add \"bind\""},
+	{"{\"rules\": [{\"steps\": [\"resett\"]}]}",
+	 "p.json:1:23: rules[0].steps[0]: unknown step \"resett\"; did you mean \"reset\"?"},
+	{"{\"rules\": [{\"steps\": [\"rescan\"]}]}",
+	 "step \"rescan\" is not supported by this version"},
+	{"{\"rules\": [{\"steps\": [\"exec\"]}]}", "not supported by this version"},
+	{"{\"rules\": [{\"steps\": [\"remove\"]}]}", "not supported by this version"},
+	{"{\"rules\": [{\"steps\": [\"slot-power-cycle\"]}]}", "not supported by this version"},
+	{"{\"rules\": [{\"steps\": [\"wait\"]}]}", "{\"step\": \"wait\", \"for\": \"2s\"}"},
+	{"{\"rules\": [{\"steps\": [{\"step\": \"reset\", \"for\": \"2s\"}]}]}",
+	 "only the step \"wait\" has \"for\""},
+	{"{\"rules\": [{\"steps\": [{}]}]}", "a step needs its name"},
+	{"{\"rules\": [{\"steps\": [3]}]}", "expected the name of a step or an object"},
+	{"{\"rules\": [{\"hooks\": {}}]}", "\"hooks\" is not supported by this version"},
+	{"{\"rules\": [{\"match\": {\"slot\": \"3\"}}]}",
+	 "\"slot\" is not supported by this version"},
+	{"{\"rules\": [{\"on_exhausted\": \"remove\"}]}", "only \"isolate\" is supported"},
+	{"{\"rules\": [{\"action\": \"recver\"}]}", "did you mean \"recover\"?"},
+	{"{\"rules\": [{\"match\": {\"vendor\": \"nvidia\"}}]}", "is not a PCI vendor"},
+	{"{\"rules\": [{\"match\": {\"vendor\": \"808\"}}]}", "has 4 hexadecimal digits"},
+	{"{\"rules\": [{\"match\": {\"class\": \"0108\"}}]}", "write \"0108*\""},
+	{"{\"rules\": [{\"match\": {\"driver\": []}}]}", "expected 1 to 256 patterns"},
+	{"{\"rules\": [{\"match\": {\"driver\": [\"a\", 3]}}]}",
+	 "p.json:1:39: rules[0].match.driver[1]: expected a string, found a number"},
+	{"{\"rules\": [{\"match\": {\"reason\": \"atc-timeot\"}}]}",
+	 "did you mean \"atc-timeout\"?"},
+	{"{\"rules\": [{\"match\": \"x\"}]}", "expected an object, found a string"},
+	{"{\"rules\": [{\"reset_methods\": \"flr\"}]}", "expected a list such as"},
+	{"{\"rules\": [{\"reset_methods\": [\"frl\"]}]}", "did you mean \"flr\"?"},
+	{"{\"rules\": [{\"reset_methods\": [\"device_specific\", \"device_specific\", "
+	 "\"device_specific\", \"device_specific\", \"device_specific\", \"device_specific\", "
+	 "\"device_specific\", \"device_specific\", \"device_specific\"]}]}",
+	 "too many reset methods"},
+	{"{\"rules\": [{\"backoff\": {\"first\": \"2s\", \"max\": \"1s\"}}]}", "longer than"},
+	{"{\"rules\": [{\"rate_limit\": {\"count\": 3}}]}", "or false for no limit"},
+	{"{\"rules\": [{\"rate_limit\": {\"count\": 33, \"window\": \"1h\"}}]}", "use 1 to 32"},
+	{"{\"rules\": [{\"protect\": [\"mountd\"]}]}", "did you mean \"mounted\"?"},
+	{"{\"rules\": [{\"name\": \"\"}]}", "expected a name of 1 to 63 bytes"},
+	{"{\"rules\": [{\"description\": 3}]}", "expected a string"},
+	{"{\"max_parallel\": 0}", "p.json:1:18: max_parallel: 0 is out of range"},
+	{"{\"defaults\": {\"match\": {}}}", "p.json:1:15: defaults.match: unknown key"},
+	{"{\"defaults\": []}", "expected an object, found a list"},
+};
+
+START_TEST(refuses_with_place_and_cure)
+{
+	ck_assert_int_eq(parse(bad[_i].text), -EINVAL);
+	ck_assert_msg(strstr(error, bad[_i].error), "expected \"%s\" in \"%s\"", bad[_i].error,
+		      error);
+	ck_assert_int_eq(strncmp(error, "p.json:", 7), 0);
+}
+END_TEST
+
+START_TEST(reads_all_keys)
+{
+	const struct rule *rule;
+
+	parse_good("{\"max_parallel\": 4, \"description\": \"d\", \"$schema\": \"s\", \"rules\": [{"
+		   "\"name\": \"n\", \"description\": \"d\", \"action\": \"recover\","
+		   "\"match\": {\"vendor\": \"0x10DE\", \"class\": [\"0302*\", \"030000\"]},"
+		   "\"steps\": [\"unbind\", {\"step\": \"reset\", \"timeout\": \"5s\"},"
+		   "{\"step\": \"wait\", \"for\": \"2s\"}, \"bind\", \"verify\"],"
+		   "\"reset_methods\": [\"flr\", \"bus\"], \"step_timeout\": \"1min\","
+		   "\"attempts\": 7, \"backoff\": {\"first\": \"1s\", \"max\": \"5s\"},"
+		   "\"rate_limit\": {\"count\": 2, \"window\": \"10min\"},"
+		   "\"on_exhausted\": \"isolate\", \"protect\": [\"swap\"]}]}");
+	ck_assert_uint_eq(policy->n_rules, 2);
+	ck_assert_uint_eq(policy->max_parallel, 4);
+	rule = policy->rules[0];
+	ck_assert_str_eq(rule->name, "n");
+	ck_assert_str_eq(rule->origin, "p.json:1");
+	ck_assert_uint_eq(rule->n_steps, 5);
+	ck_assert_int_eq(rule->steps[1].kind, STEP_RESET);
+	ck_assert_uint_eq(rule->steps[1].timeout, 5000000);
+	ck_assert_int_eq(rule->steps[2].kind, STEP_WAIT);
+	ck_assert_uint_eq(rule->steps[2].wait, 2000000);
+	ck_assert_str_eq(rule->reset_methods, "flr bus");
+	ck_assert_uint_eq(rule->step_timeout, 60000000);
+	ck_assert_uint_eq(rule->attempts, 7);
+	ck_assert_uint_eq(rule->rate_count, 2);
+	ck_assert_uint_eq(rule->rate_window, 600000000);
+	ck_assert_uint_eq(rule->protect, PROTECT_SWAP);
+	ck_assert_str_eq(rule->match[MATCH_VENDOR].globs[0], "10DE");
+	ck_assert_uint_eq(rule->match[MATCH_CLASS].n, 2);
+	ck_assert_uint_eq(rule_backoff(rule, 1), 1000000);
+	ck_assert_uint_eq(rule_backoff(rule, 2), 2000000);
+	ck_assert_uint_eq(rule_backoff(rule, 3), 4000000);
+	ck_assert_uint_eq(rule_backoff(rule, 4), 5000000);
+	ck_assert_uint_eq(rule_backoff(rule, 900), 5000000);
+}
+END_TEST
+
+START_TEST(defaults_are_inherited)
+{
+	parse_good("{\"defaults\": {\"attempts\": 9, \"steps\": [\"reset\"], \"reset_methods\": "
+		   "[\"bus\"]}, \"rules\": [{\"attempts\": 2}, {\"steps\": [\"reattach\"]}]}");
+	ck_assert_uint_eq(policy->rules[0]->attempts, 2);
+	ck_assert_uint_eq(policy->rules[0]->n_steps, 1);
+	ck_assert_str_eq(policy->rules[0]->reset_methods, "bus");
+	ck_assert_uint_eq(policy->rules[1]->attempts, 9);
+	ck_assert_int_eq(policy->rules[1]->steps[0].kind, STEP_REATTACH);
+	/* The last one is for what no rule fits. */
+	ck_assert_uint_eq(policy->rules[2]->attempts, 9);
+	ck_assert_str_eq(policy->rules[2]->name, "default");
+}
+END_TEST
+
+START_TEST(nothing_means_the_built_in_rule)
+{
+	const struct rule *rule;
+
+	parse_good("{}");
+	rule = policy_match(policy, &(struct match_subject){0});
+	ck_assert_ptr_nonnull(rule);
+	ck_assert_int_eq(rule->action, ACTION_RECOVER);
+	ck_assert_uint_eq(rule->n_steps, 4);
+	ck_assert_int_eq(rule->steps[0].kind, STEP_UNBIND);
+	ck_assert_int_eq(rule->steps[1].kind, STEP_RESET);
+	ck_assert_int_eq(rule->steps[2].kind, STEP_REATTACH);
+	ck_assert_int_eq(rule->steps[3].kind, STEP_BIND);
+	ck_assert_uint_eq(rule->protect, PROTECT_ALL);
+}
+END_TEST
+
+static const struct {
+	const char *match;
+	enum match_key mismatch; /* _MATCH_MAX: it fits */
+} matches[] = {
+	{"{}", _MATCH_MAX},
+	{"{\"address\": \"0000:01:00.0\"}", _MATCH_MAX},
+	{"{\"address\": \"0000:01:*\"}", _MATCH_MAX},
+	{"{\"address\": \"0000:02:*\"}", MATCH_ADDRESS},
+	{"{\"vendor\": \"0x8086\", \"device\": \"0D57\"}", _MATCH_MAX},
+	{"{\"vendor\": [\"10de\", \"8086\"]}", _MATCH_MAX},
+	{"{\"vendor\": \"8087\"}", MATCH_VENDOR},
+	{"{\"class\": \"0108*\", \"driver\": \"xhci\"}", MATCH_DRIVER},
+	{"{\"class\": \"0302*\", \"driver\": \"xhci\"}", MATCH_CLASS},
+	{"{\"driver\": \"\"}", MATCH_DRIVER},
+	{"{\"driver\": \"nvm?\"}", _MATCH_MAX},
+	{"{\"iommu\": \"smmu3.*\"}", _MATCH_MAX},
+	{"{\"iommu\": \"dmar*\"}", MATCH_IOMMU},
+	{"{\"reason\": \"atc-timeout\"}", _MATCH_MAX},
+	{"{\"reason\": \"*-timeout\"}", _MATCH_MAX},
+	{"{\"reason\": \"administrative\"}", MATCH_REASON},
+};
+
+START_TEST(matches_globs)
+{
+	struct match_subject subject = {.values = {"0000:01:00.0", "8086", "0d57", "010802", "nvme",
+						   "smmu3.0x9050000", "atc-timeout"}};
+	char text[256];
+
+	snprintf(text, sizeof(text), "{\"rules\": [{\"match\": %s}]}", matches[_i].match);
+	parse_good(text);
+	ck_assert_int_eq(rule_mismatch(policy->rules[0], &subject), matches[_i].mismatch);
+	ck_assert_ptr_eq(policy_match(policy, &subject),
+			 policy->rules[matches[_i].mismatch == _MATCH_MAX ? 0 : 1]);
+}
+END_TEST
+
+START_TEST(refuses_files_of_others)
+{
+	char path[256];
+
+	unit_file("etc/policy.json", "{}");
+	ck_assert_int_eq(policy_load(&policy, error), 0);
+	policy = policy_unref(policy);
+	snprintf(path, sizeof(path), "%s/etc/policy.json", unit_host_root());
+	ck_assert_int_eq(chmod(path, 0664), 0);
+	ck_assert_int_eq(policy_load(&policy, error), -EPERM);
+	ck_assert_ptr_nonnull(strstr(error, "chmod go-w"));
+	ck_assert_int_eq(chmod(path, 0644), 0);
+	snprintf(path, sizeof(path), "%s/etc", unit_host_root());
+	ck_assert_int_eq(chmod(path, 0777), 0);
+	ck_assert_int_eq(policy_load(&policy, error), -EPERM);
+}
+END_TEST
+
+START_TEST(etc_goes_before_lib_and_drop_ins_first)
+{
+	unit_file("lib/policy.json", "{\"rules\": [{\"name\": \"vendor\"}]}");
+	unit_file("lib/policy.d/20.json", "{\"rules\": [{\"name\": \"vendor20\"}]}");
+	unit_file("lib/policy.d/30.json", "{\"rules\": [{\"name\": \"vendor30\"}]}");
+	ck_assert_msg(policy_load(&policy, error) == 0, "%s", error);
+	ck_assert_uint_eq(policy->n_rules, 4);
+	ck_assert_str_eq(policy->rules[0]->name, "vendor20");
+	ck_assert_str_eq(policy->rules[2]->name, "vendor");
+	policy = policy_unref(policy);
+
+	unit_file("etc/policy.json", "{\"rules\": [{\"name\": \"mine\"}], \"max_parallel\": 3}");
+	unit_file("etc/policy.d/20.json", "{\"rules\": [{\"name\": \"mine20\"}]}");
+	unit_file("etc/policy.d/README", "not a policy");
+	unit_file("etc/policy.d/.hidden.json", "not a policy");
+	unit_link("etc/policy.d/30.json", "/dev/null");
+	ck_assert_msg(policy_load(&policy, error) == 0, "%s", error);
+	ck_assert_uint_eq(policy->n_rules, 3);
+	ck_assert_str_eq(policy->rules[0]->name, "mine20");
+	ck_assert_str_eq(policy->rules[1]->name, "mine");
+	ck_assert_uint_eq(policy->max_parallel, 3);
+}
+END_TEST
+
+/* --- the shipped files ----------------------------------------------------------------------- */
+
+static json_t *load_source(const char *name)
+{
+	const char *source = getenv("SMMU_RAS_SOURCE");
+	char path[512];
+	json_error_t json_error;
+	json_t *json;
+
+	snprintf(path, sizeof(path), "%s/%s", source ? source : ".", name);
+	json = json_load_file(path, 0, &json_error);
+	ck_assert_msg(json != NULL, "%s:%d: %s", name, json_error.line, json_error.text);
+	return json;
+}
+
+START_TEST(the_shipped_policy_is_good)
+{
+	json_t *json = load_source("config/policy.json");
+	char *text = json_dumps(json, 0);
+	struct match_subject subject = {.values = {[MATCH_DRIVER] = "nvme"}};
+	const struct rule *rule;
+
+	parse_good(text);
+	free(text);
+	json_decref(json);
+	rule = policy_match(policy, &subject);
+	ck_assert_uint_eq(rule->n_steps, 2);
+	ck_assert_int_eq(rule->steps[0].kind, STEP_RESET);
+	subject.values[MATCH_DRIVER] = "virtio-pci";
+	rule = policy_match(policy, &subject);
+	ck_assert_int_eq(rule->steps[0].kind, STEP_UNBIND);
+}
+END_TEST
+
+/* Every key of @properties, given a value of no use, must be refused for the value. */
+static void check_keys_known(json_t *properties, const char *format)
+{
+	const char *key;
+	json_t *value;
+
+	ck_assert_uint_gt(json_object_size(properties), 0);
+	json_object_foreach(properties, key, value)
+	{
+		char text[256];
+
+		if (streq(key, "$schema"))
+			continue;
+		snprintf(text, sizeof(text), format, key);
+		ck_assert_int_eq(parse(text), -EINVAL);
+		ck_assert_msg(!strstr(error, "unknown key") && !strstr(error, "not supported"),
+			      "the schema has a key that the daemon has not: %s", error);
+		policy = policy_unref(policy);
+	}
+}
+
+static json_t *path(json_t *json, const char *a, const char *b)
+{
+	return json_object_get(json_object_get(json, a), b);
+}
+
+START_TEST(the_schema_has_no_key_that_the_parser_has_not)
+{
+	json_t *schema = load_source("config/policy.schema.json");
+	json_t *rule = path(schema, "$defs", "rule");
+
+	check_keys_known(json_object_get(schema, "properties"), "{\"%s\": null}");
+	check_keys_known(json_object_get(rule, "properties"), "{\"rules\": [{\"%s\": null}]}");
+	check_keys_known(json_object_get(path(schema, "properties", "defaults"), "properties"),
+			 "{\"defaults\": {\"%s\": null}}");
+	check_keys_known(json_object_get(path(rule, "properties", "match"), "properties"),
+			 "{\"rules\": [{\"match\": {\"%s\": null}}]}");
+	json_decref(schema);
+}
+END_TEST
+
+Suite *policy_suite(void)
+{
+	Suite *suite = suite_create("policy");
+	TCase *c = tcase_create("parse");
+	TCase *files = tcase_create("files");
+
+	tcase_add_checked_fixture(c, NULL, teardown);
+	tcase_add_loop_test(c, refuses_with_place_and_cure, 0, ARRAY_SIZE(bad));
+	tcase_add_test(c, reads_all_keys);
+	tcase_add_test(c, defaults_are_inherited);
+	tcase_add_test(c, nothing_means_the_built_in_rule);
+	tcase_add_loop_test(c, matches_globs, 0, ARRAY_SIZE(matches));
+	tcase_add_test(c, the_shipped_policy_is_good);
+	tcase_add_test(c, the_schema_has_no_key_that_the_parser_has_not);
+	suite_add_tcase(suite, c);
+	tcase_add_checked_fixture(files, unit_host_setup, unit_host_teardown);
+	tcase_add_checked_fixture(files, NULL, teardown);
+	tcase_add_test(files, refuses_files_of_others);
+	tcase_add_test(files, etc_goes_before_lib_and_drop_ins_first);
+	suite_add_tcase(suite, files);
+	return suite;
+}

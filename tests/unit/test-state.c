@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+
+#include "host.h"
+#include "state.h"
+#include "unit.h"
+
+#define FILE_NAME "run/devices/pci@0000:01:00.0.json"
+
+static const struct device_record sample = {
+	.bus = "pci",
+	.dev = "0000:01:00.0",
+	.state = RECOVERY_RUNNING,
+	.fence_id = UINT64_C(1) << 60,
+	.attempts = 2,
+	.rule = "gpu \"quoted\"",
+	.prepared = true,
+	.driver = "nvme",
+	.driver_override = "nvme",
+	.reset_method = "flr bus",
+	.worker = 4321,
+	.worker_start = 123456,
+	.n_recoveries = 2,
+	.recoveries = {10, 20},
+	.step = "reset",
+	.note = "a\nb",
+	.since = 1700000000000000,
+	.next = 1700000001000000,
+};
+
+static void setup(void)
+{
+	unit_host_setup();
+	ck_assert_int_eq(state_open(), 0);
+}
+
+START_TEST(round_trip)
+{
+	struct device_record record;
+
+	ck_assert_int_eq(state_save(&sample), 0);
+	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), 0);
+	ck_assert_int_eq(record.state, sample.state);
+	ck_assert_uint_eq(record.fence_id, sample.fence_id);
+	ck_assert_uint_eq(record.attempts, 2);
+	ck_assert_str_eq(record.rule, sample.rule);
+	ck_assert(record.prepared);
+	ck_assert_str_eq(record.driver, "nvme");
+	ck_assert_str_eq(record.driver_override, "nvme");
+	ck_assert_str_eq(record.reset_method, "flr bus");
+	ck_assert_int_eq(record.worker, 4321);
+	ck_assert_uint_eq(record.worker_start, 123456);
+	ck_assert_uint_eq(record.n_recoveries, 2);
+	ck_assert_uint_eq(record.recoveries[1], 20);
+	ck_assert_str_eq(record.step, "reset");
+	ck_assert_str_eq(record.note, "a\nb");
+	ck_assert_uint_eq(record.since, sample.since);
+	ck_assert_uint_eq(record.next, sample.next);
+	state_remove("pci", "0000:01:00.0");
+	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), -ENOENT);
+}
+END_TEST
+
+/* The first bytes of a record, as after a write that was cut off. */
+START_TEST(every_torn_file_is_noticed)
+{
+	char path[512];
+	char text[4096];
+	struct device_record record;
+	size_t len;
+	FILE *f;
+
+	ck_assert_int_eq(state_save(&sample), 0);
+	snprintf(path, sizeof(path), "%s/%s", unit_host_root(), FILE_NAME);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	ck_assert_uint_gt(len, 100);
+	for (size_t cut = 0; cut < len; cut++) {
+		f = fopen(path, "w");
+		ck_assert_ptr_nonnull(f);
+		ck_assert_uint_eq(fwrite(text, 1, cut, f), cut);
+		fclose(f);
+		ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), -EBADMSG);
+	}
+}
+END_TEST
+
+static const struct {
+	const char *from;
+	const char *to;
+} damage[] = {
+	{"\"version\": 1", "\"version\": 2"},
+	{"\"state\": \"running\"", "\"state\": \"dancing\""},
+	{"\"attempts\": 2", "\"attempts\": -2"},
+	{"\"attempts\": 2", "\"attempts\": \"2\""},
+	{"\"worker\": 4321", "\"worker\": 43210000000"},
+	{"\"dev\": \"0000:01:00.0\"", "\"dev\": \"0000:01:00.1\""},
+	{"10,", "-10,"},
+};
+
+START_TEST(damage_is_noticed)
+{
+	char path[512];
+	char text[4096] = "";
+	char changed[8192];
+	struct device_record record;
+	char *at;
+	FILE *f;
+
+	ck_assert_int_eq(state_save(&sample), 0);
+	snprintf(path, sizeof(path), "%s/%s", unit_host_root(), FILE_NAME);
+	f = fopen(path, "r");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_gt(fread(text, 1, sizeof(text) - 1, f), 0);
+	fclose(f);
+	at = strstr(text, damage[_i].from);
+	ck_assert_ptr_nonnull(at);
+	snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, damage[_i].to,
+		 at + strlen(damage[_i].from));
+	unit_file(FILE_NAME, changed);
+	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), -EBADMSG);
+}
+END_TEST
+
+static unsigned int n_good;
+static unsigned int n_bad;
+
+static void count(const struct device_record *record, int error, void *userdata)
+{
+	(void)userdata;
+	ck_assert_str_eq(record->bus, "pci");
+	if (error < 0)
+		n_bad++;
+	else
+		n_good++;
+}
+
+START_TEST(loads_all_that_is_there)
+{
+	struct device_record other = sample;
+
+	str_copy(other.dev, sizeof(other.dev), "0000:02:00.0");
+	ck_assert_int_eq(state_save(&sample), 0);
+	ck_assert_int_eq(state_save(&other), 0);
+	unit_file("run/devices/pci@0000:03:00.0.json", "{");
+	/* What a killed daemon was about to rename. */
+	unit_file("run/devices/pci@0000:04:00.0.json.new", "{");
+	unit_file("run/devices/README", "");
+	n_good = 0;
+	n_bad = 0;
+	ck_assert_int_eq(state_load_all(count, NULL), 0);
+	ck_assert_uint_eq(n_good, 2);
+	ck_assert_uint_eq(n_bad, 1);
+}
+END_TEST
+
+START_TEST(a_record_that_cannot_be_written_is_an_error)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/run/devices", unit_host_root());
+	ck_assert_int_eq(rmdir(path), 0);
+	ck_assert_int_eq(state_save(&sample), -ENOENT);
+}
+END_TEST
+
+START_TEST(knows_whether_a_daemon_runs)
+{
+	/* An open file description of the same process does not conflict through fork, but another
+	 * one does: this is what smmu-rasctl sees. */
+	ck_assert(state_daemon_runs());
+	ck_assert_int_eq(state_open(), -EBUSY);
+}
+END_TEST
+
+Suite *state_suite(void)
+{
+	Suite *suite = suite_create("state");
+	TCase *c = tcase_create("state");
+
+	tcase_add_checked_fixture(c, setup, unit_host_teardown);
+	tcase_add_test(c, round_trip);
+	tcase_add_test(c, every_torn_file_is_noticed);
+	tcase_add_loop_test(c, damage_is_noticed, 0, ARRAY_SIZE(damage));
+	tcase_add_test(c, loads_all_that_is_there);
+	tcase_add_test(c, a_record_that_cannot_be_written_is_an_error);
+	tcase_add_test(c, knows_whether_a_daemon_runs);
+	suite_add_tcase(suite, c);
+	return suite;
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+
+#include "unit.h"
+#include "util.h"
+
+static const struct {
+	const char *text;
+	int r;
+	uint64_t usec;
+} spans[] = {
+	{"30s", 0, 30000000},
+	{"1min 30s", 0, 90000000},
+	{"1h", 0, 3600000000},
+	{" 250 ms ", 0, 250000},
+	{"5us", 0, 5},
+	{"2d", 0, 172800000000},
+	{"", -EINVAL, 0},
+	{"30", -EINVAL, 0},
+	{"s", -EINVAL, 0},
+	{"30 parsecs", -EINVAL, 0},
+	{"3.5s", -EINVAL, 0},
+	{"-1s", -EINVAL, 0},
+	{"1m", -EINVAL, 0},
+	{"99999999999999999999s", -ERANGE, 0},
+	{"999999999999999d", -ERANGE, 0},
+};
+
+START_TEST(parses_spans)
+{
+	uint64_t usec = 0;
+
+	ck_assert_int_eq(parse_usec(spans[_i].text, &usec), spans[_i].r);
+	if (spans[_i].r == 0)
+		ck_assert_uint_eq(usec, spans[_i].usec);
+}
+END_TEST
+
+static const struct {
+	uint64_t usec;
+	const char *text;
+} formats[] = {
+	{0, "0us"},	    {999, "999us"},	    {1500, "1ms"},	   {999999, "999ms"},
+	{1000000, "1s"},    {1500000, "1.5s"},	    {60000000, "1min"},	   {90000000, "1min 30s"},
+	{3600000000, "1h"}, {90061000000, "1d 1h"}, {UINT64_MAX, "never"},
+};
+
+START_TEST(formats_spans)
+{
+	ck_assert_str_eq(USEC_TEXT(formats[_i].usec), formats[_i].text);
+}
+END_TEST
+
+START_TEST(copies_strings)
+{
+	char buf[4];
+
+	ck_assert(str_copy(buf, sizeof(buf), "abc"));
+	ck_assert_str_eq(buf, "abc");
+	ck_assert(!str_copy(buf, sizeof(buf), "abcd"));
+	ck_assert_str_eq(buf, "abc");
+	ck_assert_str_eq(str_chomp((char[]){"a b\n \n"}), "a b");
+	ck_assert_str_eq(str_chomp((char[]){"\n"}), "");
+}
+END_TEST
+
+Suite *util_suite(void)
+{
+	Suite *suite = suite_create("util");
+	TCase *c = tcase_create("util");
+
+	tcase_add_loop_test(c, parses_spans, 0, ARRAY_SIZE(spans));
+	tcase_add_loop_test(c, formats_spans, 0, ARRAY_SIZE(formats));
+	tcase_add_test(c, copies_strings);
+	suite_add_tcase(suite, c);
+	return suite;
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* daemon/host.c for the unit tests: a directory, and nothing that could be talked to. */
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "unit.h"
+
+static char root[64];
+
+static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+void unit_host_setup(void)
+{
+	static const char *const names[] = {"sys", "proc", "run", "etc", "lib"};
+	char path[128];
+
+	snprintf(root, sizeof(root), "/tmp/smmu-ras-unit-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	for (size_t i = 0; i < 5; i++) {
+		snprintf(path, sizeof(path), "%s/%s", root, names[i]);
+		ck_assert_int_eq(mkdir(path, 0755), 0);
+	}
+}
+
+void unit_host_teardown(void)
+{
+	nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *unit_host_root(void)
+{
+	return root;
+}
+
+static void make_parents(const char *name, char path[static 512])
+{
+	snprintf(path, 512, "%s/%s", root, name);
+	for (char *s = path + strlen(root) + 1; (s = strchr(s, '/')); s++) {
+		*s = '\0';
+		if (mkdir(path, 0755) < 0)
+			ck_assert_int_eq(errno, EEXIST);
+		*s = '/';
+	}
+}
+
+void unit_file(const char *name, const char *text)
+{
+	char path[512];
+	FILE *f;
+
+	make_parents(name, path);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_ge(fputs(text, f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	ck_assert_int_eq(chmod(path, 0644), 0);
+}
+
+void unit_link(const char *name, const char *target)
+{
+	char path[512];
+
+	make_parents(name, path);
+	ck_assert_int_eq(symlink(target, path), 0);
+}
+
+const char *host_dir(enum host_dir dir)
+{
+	static const char *const names[] = {[HOST_SYS] = "sys",
+					    [HOST_PROC] = "proc",
+					    [HOST_RUN] = "run",
+					    [HOST_ETC] = "etc",
+					    [HOST_LIB] = "lib"};
+	static char paths[5][128];
+
+	snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", root, names[dir]);
+	return paths[dir];
+}
+
+int host_netlink_open(bool nonblock, int rcvbuf)
+{
+	(void)nonblock;
+	(void)rcvbuf;
+	return -EAFNOSUPPORT;
+}
+
+int host_netlink_join(int fd, uint32_t group)
+{
+	(void)fd;
+	(void)group;
+	return -EAFNOSUPPORT;
+}
+
+int host_sysfs_write(const char *path, const char *value)
+{
+	(void)path;
+	(void)value;
+	return -EACCES;
+}
+
+int host_journal_send(const struct iovec *iov, int n)
+{
+	(void)iov;
+	(void)n;
+	return 0;
+}
+
+bool host_stderr_is_journal(void)
+{
+	return false;
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "unit.h"
+
+int main(void)
+{
+	SRunner *runner = srunner_create(util_suite());
+	int failed;
+	int run;
+
+	srunner_add_suite(runner, pci_name_suite());
+	srunner_add_suite(runner, kernel_msg_suite());
+	srunner_add_suite(runner, policy_suite());
+	srunner_add_suite(runner, recovery_suite());
+	srunner_add_suite(runner, state_suite());
+	srunner_add_suite(runner, protect_suite());
+	/* Each test in a process of its own: one that crashes fails alone. */
+	srunner_set_fork_status(runner, CK_FORK);
+	srunner_run_all(runner, CK_SILENT);
+	srunner_print(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	run = srunner_ntests_run(runner);
+	srunner_free(runner);
+	printf("%d passed, %d failed, 0 skipped\n", run - failed, failed);
+	return failed == 0 && run > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

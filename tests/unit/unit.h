@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Unit tests: one suite for each file under test. */
+#ifndef SMMU_RAS_UNIT_H
+#define SMMU_RAS_UNIT_H
+
+#include <check.h>
+
+Suite *util_suite(void);
+Suite *pci_name_suite(void);
+Suite *kernel_msg_suite(void);
+Suite *policy_suite(void);
+Suite *recovery_suite(void);
+Suite *state_suite(void);
+Suite *protect_suite(void);
+
+/* A fresh directory that stands for the whole machine (see unit-host.c). */
+void unit_host_setup(void);
+void unit_host_teardown(void);
+const char *unit_host_root(void);
+
+/* Writes a file below the root, making its directories. */
+void unit_file(const char *name, const char *text);
+/* Makes a symbolic link below the root. */
+void unit_link(const char *name, const char *target);
+
+#endif
