@@ -46,7 +46,8 @@ class Device:
                 file.truncate(DISK_SIZE)
             made += ["-drive", f"if=none,id={self.id},file={path},format=raw,cache=unsafe"]
         if net:
-            made += ["-netdev", f"user,id={self.id},net=10.0.{self.net}.0/24,restrict=on"]
+            # No IPv6: QEMU's router advertisements would make the card the default route, which smmu-rasd protects.
+            made += ["-netdev", f"user,id={self.id},net=10.0.{self.net}.0/24,ipv6=off,restrict=on"]
         made += ["-device", f"pcie-root-port,id=port{self.port},bus=pcie.0,chassis={self.port},slot={self.port}",
                  "-device", line.format(id=self.id, mac=mac) + f",id={self.id},bus=port{self.port}"]
         return made
@@ -81,7 +82,7 @@ def command(qemu, kernel, disk, state, smp, memory, beds, append):
         # snapshot=on: writes go to an unlinked temporary file, and the image stays as it was built.
         "-drive", f"if=none,id=root,file={disk},format=raw,snapshot=on,cache=unsafe",
         "-device", "virtio-blk-device,drive=root",
-        "-netdev", "user,id=way-in,net=10.0.2.0/24,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-netdev", "user,id=way-in,net=10.0.2.0/24,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
         "-device", "virtio-net-device,netdev=way-in,mac=52:54:00:00:02:01",
         "-device", "virtio-rng-device",
     ]

@@ -6,6 +6,7 @@ of the file on one machine. The first line of a function's docstring is what it 
 test gets a fresh machine.
 """
 
+import json
 import re
 import time
 
@@ -33,15 +34,23 @@ def wait_for(what, condition, timeout=30, interval=0.2):
         time.sleep(interval)
 
 
-def dmesg(bed, pattern, since=0.0):
-    """The kernel's messages that match, newer than `since` seconds after boot: [(time, text)]."""
-    found = []
-    for line in bed.text("dmesg").splitlines():
-        match = re.match(r"\[\s*(\d+\.\d+)\] (.*)", line)
-        if match and float(match[1]) >= since and re.search(pattern, match[2]):
-            found.append((float(match[1]), match[2]))
-    return found
+def mark(bed):
+    """Puts a mark into the kernel's log, for dmesg() and journal() to look only at what came after it."""
+    name = f"testbed-mark-{time.monotonic_ns()}"
+    bed.text(f"echo {name} >/dev/kmsg")
+    return name
 
 
-def uptime(bed):
-    return float(bed.text("cut -d' ' -f1 /proc/uptime"))
+def dmesg(bed, pattern, since=None):
+    """The kernel's messages that match: [text]; with `since`, those after that mark."""
+    text = bed.text("dmesg --notime 2>/dev/null || dmesg")
+    if since:
+        text = text.partition(since)[2]
+    return [line for line in text.splitlines() if re.search(pattern, line)]
+
+
+def journal(bed, device, since):
+    """smmu-rasd's records about a device after a mark, as dictionaries."""
+    when = json.loads(bed.text(f"journalctl -o json -n 1 _TRANSPORT=kernel --grep {since}"))["__REALTIME_TIMESTAMP"]
+    lines = bed.text(f"journalctl -o json --since @{int(when) // 10**6} SMMU_RAS_DEVICE={device}").splitlines()
+    return [entry for entry in map(json.loads, lines) if int(entry["__REALTIME_TIMESTAMP"]) > int(when)]

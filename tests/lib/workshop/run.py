@@ -87,7 +87,8 @@ def run(command, *, log=None, each_line=None, check=True, **options):
         code = process.wait()
     if code and check:
         where = f"\n(all of it is in {log})" if log else ""
-        raise Failure(f"{' '.join(map(str, command[:6]))} …: exit code {code}\n  " + "\n  ".join(tail) + where)
+        said = "\n  ".join(text[:400] for text in tail)
+        raise Failure(f"{' '.join(map(str, command[:6]))} …: exit code {code}\n  {said}{where}")
     return code
 
 

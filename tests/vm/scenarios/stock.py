@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stock kernel, for contrast: what the system exists to prevent."""
 
-from testbed.scenario import check, dmesg, uptime, wait_for
+from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "stock", "devices": "nvme,virtio-net"}
 VERIFY = "/usr/local/lib/testbed/verify-io"
@@ -24,7 +24,7 @@ def test_ats_is_on(bed):
 
 def test_wedge_goes_unhandled(bed):
     """A wedged disk gives command queue errors without end, and nothing is fenced"""
-    start = uptime(bed)
+    start = mark(bed)
     bed.wedge("nvme0", "until-reset")
     with bed.start(f"{VERIFY} read /dev/nvme0n1 2 60"):
         wait_for("a stream of command queue errors", lambda: len(dmesg(bed, ERRORS, start)) >= 3, 60)
