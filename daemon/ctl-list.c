@@ -139,7 +139,7 @@ static void print_row(const char text[COLUMNS][128], const size_t *width, int co
 		used += (size_t)snprintf(line + used, sizeof(line) - used, "%-*s%s", (int)width[i],
 					 text[i], i + 1 < COLUMNS ? "  " : "");
 	/* A terminal that is too narrow loses the end of the name, and no line breaks. */
-	if (columns > 0 && strlen(line) > (size_t)columns)
+	if (columns > 0 && columns < (int)sizeof(line))
 		line[columns] = '\0';
 	puts(str_chomp(line));
 }

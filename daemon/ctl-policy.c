@@ -145,7 +145,10 @@ static int explain(const struct ctl *ctl, const char *device)
 			printf("  no   %s (%s): %s is \"%s\"\n", candidate->name, candidate->origin,
 			       match_key_name(key), s.match.values[key]);
 	}
-	if (ctl->json) {
+	if (!rule) {
+		/* A finished policy ends with a rule for everything. */
+		r = CTL_FAILURE;
+	} else if (ctl->json) {
 		r = ctl_print_json(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name,
 					     "rule", rule->name, "origin", rule->origin, "action",
 					     action_name(rule->action), "steps", steps_json(rule),

@@ -38,9 +38,9 @@ struct device *device_find(struct manager *m, const char *bus, const char *dev)
 
 	if (m->n_buckets == 0)
 		return NULL;
-	LIST_FOREACH(d, find_bucket(m, bus, dev), bucket)
-	if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
-		return d;
+	for (d = LIST_FIRST(find_bucket(m, bus, dev)); d; d = LIST_NEXT(d, bucket))
+		if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
+			return d;
 	return NULL;
 }
 
@@ -59,8 +59,8 @@ static void table_grow(struct manager *m)
 	free(m->buckets);
 	m->buckets = buckets;
 	m->n_buckets = n;
-	TAILQ_FOREACH(d, &m->devices, all)
-	LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
+	foreach_device (d, &m->devices, all)
+		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
 }
 
 static void add_key(struct device *d, char kind, const char *name, size_t length)
@@ -688,8 +688,7 @@ void devices_run_queue(struct manager *m)
 		bool blocked = false;
 
 		next = TAILQ_NEXT(d, queue);
-		TAILQ_FOREACH(other, &m->busy, busy)
-		{
+		foreach_device (other, &m->busy, busy) {
 			if (related(d, other)) {
 				blocked = true;
 				break;

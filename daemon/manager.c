@@ -398,8 +398,8 @@ static void send_status(struct manager *m)
 		sd_notify(0, "STATUS=Waiting: this kernel does not fence devices");
 		return;
 	}
-	TAILQ_FOREACH(d, &m->devices, all)
-	n[d->record.state]++;
+	foreach_device (d, &m->devices, all)
+		n[d->record.state]++;
 	if (n[RECOVERY_QUEUED] + n[RECOVERY_RUNNING] + n[RECOVERY_BACKOFF] + n[RECOVERY_STUCK] +
 		    n[RECOVERY_ISOLATED] + n[RECOVERY_IGNORED] ==
 	    0) {
@@ -493,8 +493,8 @@ int manager_run(struct manager *m)
 	r = sd_event_loop(m->event);
 	sd_notify(0, "STOPPING=1");
 	/* Their workers die with us; the records on disk stay as they are. */
-	TAILQ_FOREACH(d, &m->busy, busy)
-	report_left_to_restart(d);
+	foreach_device (d, &m->busy, busy)
+		report_left_to_restart(d);
 	return r;
 }
 

@@ -58,6 +58,10 @@ struct device {
 LIST_HEAD(device_bucket, device);
 TAILQ_HEAD(device_list, device);
 
+/* For each device of a list; the device itself must stay in it. */
+#define foreach_device(d, list, field)                                                             \
+	for ((d) = TAILQ_FIRST(list); (d); (d) = TAILQ_NEXT(d, field))
+
 struct manager {
 	sd_event *event;
 
