@@ -38,13 +38,22 @@ def state_root():
 
 
 def built(script, *arguments):
-    """Runs one of the build scripts (quick when nothing changed); returns the path that it prints."""
+    """Runs one of the build scripts (quick when nothing changed); returns the paths that it prints."""
     with child([str(ROOT / script), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                text=True) as process:
         text = process.stdout.read()
         if process.wait():
             raise Failure(f"{script} {' '.join(arguments)} failed")
-    return Path(text.strip().splitlines()[-1])
+    return [Path(line) for line in text.split("\n") if line]
+
+
+def build_parts(*kernels):
+    """Builds what machines are made of, as far as it is not in the cache: {"qemu": path, "guest": …, "stock": …}."""
+    qemu = os.environ.get("TESTBED_QEMU") or built("tests/vm/build-qemu")[-1]
+    images = {}
+    if kernels:
+        images = {path.parent.parent.name.removeprefix("kernel-"): path for path in built("kernel/build", *kernels)}
+    return {"qemu": Path(qemu), **images, "guest": built("tests/vm/build-image")[-1]}
 
 
 def started_at(pid):
@@ -107,13 +116,14 @@ class Bed:
 
     # -- up and down --
 
-    def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=()):
+    def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=(),
+           parts=None):
         beds = machine.devices(devices)
-        qemu = Path(os.environ.get("TESTBED_QEMU") or built("tests/vm/build-qemu"))
-        image = built("kernel/build", kernel) if kernel in ("patched", "stock", "debug") else Path(kernel).resolve()
-        if not image.is_file():
-            raise Failure(f"no kernel image {image} (say patched, stock, debug or a path)")
-        guest = built("tests/vm/build-image")
+        named = kernel in ("patched", "stock", "debug")
+        if not named and not Path(kernel).is_file():
+            raise Failure(f"no kernel image {kernel} (say patched, stock, debug or a path)")
+        parts = parts or build_parts(*([kernel] if named else []))
+        qemu, guest, image = parts["qemu"], parts["guest"], parts[kernel] if named else Path(kernel).resolve()
         with self._locked():
             if self.running():
                 raise Failure(f"the test bed {self.name!r} is up already")
@@ -122,11 +132,15 @@ class Bed:
             try:
                 self._start(qemu, image, guest, beds, smp, memory, append,
                             {"kernel": kernel, "image": str(image), "smp": smp})
-                self._wait_ready(timeout)
-                self._open_ssh()
             except BaseException:
                 self._stop()
                 raise
+        try:
+            self._wait_ready(timeout)
+            self._open_ssh()
+        except BaseException:
+            self._stop()
+            raise
 
     def _start(self, qemu, image, guest, beds, smp, memory, append, state):
         shutil.copy(guest / "login", self.folder / "key")
@@ -198,15 +212,15 @@ class Bed:
                 os.kill(state["pid"], signal.SIGKILL)
 
     def down(self):
-        with self._locked():
-            self._stop()
+        self._stop()  # also in the middle of an up() elsewhere, which then fails
 
+    @staticmethod
     @contextlib.contextmanager
-    def _locked(self):
+    def _locked():
+        """So that two up() of one name do not both find it free. Held while a machine starts, not while it boots."""
         root = state_root()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(root / f".lock-{self.name}", "w", encoding="ascii") as held:
-            os.set_inheritable(held.fileno(), False)
+        with open(root / ".lock", "w", encoding="ascii") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
@@ -266,6 +280,13 @@ class Bed:
         """What the device itself says: its wedge mode now."""
         with self.qmp() as qmp:
             return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-wedge")
+
+    def stream(self, device):
+        """What the SMMU knows of a device's stream: {sid, inv, timeouts, eats, config}."""
+        bus = int(self.device(device)["address"].split(":")[1], 16)
+        with self.qmp() as qmp:
+            streams = json.loads(qmp.command("qom-get", path="/machine/smmuv3", property="ats-streams"))
+        return next((stream for stream in streams if stream["sid"] == bus << 8), {})
 
     def unplug(self, device, timeout=60):
         found = self.device(device)
