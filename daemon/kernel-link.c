@@ -56,7 +56,10 @@ static int receive(struct kernel_link *link, const char *family_name, const char
 	struct kernel_message message;
 	struct nlmsghdr *nlh = &receive_buffer.align;
 	struct iovec iov = {.iov_base = receive_buffer.bytes, .iov_len = RECEIVE_SIZE};
-	struct sockaddr_nl from = {0};
+	union {
+		struct sockaddr_nl nl;
+		struct sockaddr_storage any;
+	} from = {0};
 	struct msghdr msghdr = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_name = &from, .msg_namelen = sizeof(from)};
 	ssize_t n;
@@ -75,7 +78,7 @@ static int receive(struct kernel_link *link, const char *family_name, const char
 	if (msghdr.msg_flags & MSG_TRUNC)
 		return -ENOBUFS;
 	/* Other processes of root could send to us as well; only port 0 is the kernel. */
-	if (from.nl_family == AF_NETLINK && from.nl_pid != 0)
+	if (from.nl.nl_family == AF_NETLINK && from.nl.nl_pid != 0)
 		return 0;
 
 	rest = (int)n;
