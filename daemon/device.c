@@ -9,164 +9,9 @@
 
 #include "log.h"
 #include "manager.h"
-#include "pci-name.h"
 #include "sysfs.h"
 
 static void device_apply(struct device *d, enum recovery_input input);
-
-/* --- the table ------------------------------------------------------------------------------- */
-
-static size_t hash_name(const char *bus, const char *dev)
-{
-	size_t h = 5381;
-
-	for (; *bus; bus++)
-		h = h * 33 ^ (unsigned char)*bus;
-	for (; *dev; dev++)
-		h = h * 33 ^ (unsigned char)*dev;
-	return h;
-}
-
-static struct device_bucket *find_bucket(struct manager *m, const char *bus, const char *dev)
-{
-	return &m->buckets[hash_name(bus, dev) % m->n_buckets];
-}
-
-struct device *device_find(struct manager *m, const char *bus, const char *dev)
-{
-	struct device *d;
-
-	if (m->n_buckets == 0)
-		return NULL;
-	for (d = LIST_FIRST(find_bucket(m, bus, dev)); d; d = LIST_NEXT(d, bucket))
-		if (streq(d->record.dev, dev) && streq(d->record.bus, bus))
-			return d;
-	return NULL;
-}
-
-/* Keeps the chains short. A table that cannot grow only gets slower. */
-static void table_grow(struct manager *m)
-{
-	size_t n = m->n_buckets ? m->n_buckets * 4 : 64;
-	struct device_bucket *buckets;
-	struct device *d;
-
-	if (m->n_devices < m->n_buckets)
-		return;
-	buckets = calloc(n, sizeof(*buckets));
-	if (!buckets)
-		return;
-	free(m->buckets);
-	m->buckets = buckets;
-	m->n_buckets = n;
-	foreach_device (d, &m->devices, all)
-		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
-}
-
-static void add_key(struct device *d, char kind, const char *name, size_t length)
-{
-	if (d->n_keys == DEVICE_KEYS_MAX)
-		return;
-	snprintf(d->keys[d->n_keys++], DEVICE_KEY_SIZE, "%c%.*s", kind, (int)length, name);
-}
-
-/*
- * Functions of one device, a PF and its VFs, and the members of one IOMMU group are never
- * recovered against each other: a reset of one can take the others down.
- */
-static void find_keys(struct device *d)
-{
-	const char *bus = d->record.bus;
-	const char *dev = d->record.dev;
-	char name[RAS_DEV_SIZE];
-	const char *dot;
-
-	d->n_keys = 0;
-	dot = streq(bus, "pci") ? strrchr(dev, '.') : NULL;
-	add_key(d, 's', dev, dot ? (size_t)(dot - dev) : strlen(dev));
-	if (sysfs_link(bus, dev, "iommu_group", name, sizeof(name)) >= 0)
-		add_key(d, 'g', name, strlen(name));
-	if (sysfs_link(bus, dev, "physfn", name, sizeof(name)) >= 0) {
-		dot = strrchr(name, '.');
-		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
-	}
-}
-
-static bool related(const struct device *a, const struct device *b)
-{
-	for (unsigned int i = 0; i < a->n_keys; i++)
-		for (unsigned int j = 0; j < b->n_keys; j++)
-			if (streq(a->keys[i], b->keys[j]))
-				return true;
-	return false;
-}
-
-struct device *device_new(struct manager *m, const char *bus, const char *dev)
-{
-	struct device *d;
-
-	if (m->n_devices >= DEVICES_MAX) {
-		if (!m->table_full_logged)
-			log_error("More than %d devices are fenced; the others are left fenced",
-				  DEVICES_MAX);
-		m->table_full_logged = true;
-		return NULL;
-	}
-	table_grow(m);
-	d = m->n_buckets > 0 ? calloc(1, sizeof(*d)) : NULL;
-	if (!d) {
-		log_error("Out of memory; %s stays fenced", dev);
-		return NULL;
-	}
-	d->manager = m;
-	str_copy(d->record.bus, sizeof(d->record.bus), bus);
-	str_copy(d->record.dev, sizeof(d->record.dev), dev);
-	d->record.since = now_usec(CLOCK_REALTIME);
-	d->worker = (struct worker){.pidfd = -1, .fd = -1};
-	LIST_INSERT_HEAD(find_bucket(m, bus, dev), d, bucket);
-	TAILQ_INSERT_TAIL(&m->devices, d, all);
-	m->n_devices++;
-	return d;
-}
-
-static void worker_close(struct device *d)
-{
-	struct manager *m = d->manager;
-
-	d->worker_event = sd_event_source_disable_unref(d->worker_event);
-	d->worker_exit = sd_event_source_disable_unref(d->worker_exit);
-	if (d->worker.fd >= 0)
-		close(d->worker.fd);
-	if (d->worker.pidfd >= 0)
-		close(d->worker.pidfd);
-	if (d->worker.pid > 0) {
-		TAILQ_REMOVE(&m->busy, d, busy);
-		m->queue_dirty = true;
-	}
-	d->worker = (struct worker){.pidfd = -1, .fd = -1};
-	d->record.worker = 0;
-	d->record.worker_start = 0;
-	free(d->job);
-	d->job = NULL;
-}
-
-void device_free(struct device *d)
-{
-	struct manager *m = d->manager;
-
-	if (d->record.state == RECOVERY_QUEUED)
-		TAILQ_REMOVE(&m->queue, d, queue);
-	if (d->record.state == RECOVERY_RUNNING)
-		m->n_running--;
-	worker_close(d);
-	sd_event_source_disable_unref(d->timer);
-	policy_unref(d->policy);
-	LIST_REMOVE(d, bucket);
-	TAILQ_REMOVE(&m->devices, d, all);
-	m->n_devices--;
-	m->status_dirty = true;
-	free(d);
-}
 
 /* --- small parts of the actions -------------------------------------------------------------- */
 
@@ -554,7 +399,7 @@ static void worker_ended(struct device *d)
 	enum recovery_input input;
 
 	timer_stop(d);
-	worker_close(d);
+	device_worker_close(d);
 	if (!d->worker_finished && d->record.note[0] == '\0')
 		set_note(d, "the worker was killed in %s",
 			 d->record.step[0] ? d->record.step : "its preparations");
@@ -689,7 +534,7 @@ void devices_run_queue(struct manager *m)
 
 		next = TAILQ_NEXT(d, queue);
 		foreach_device (other, &m->busy, busy) {
-			if (related(d, other)) {
+			if (devices_related(d, other)) {
 				blocked = true;
 				break;
 			}
@@ -718,7 +563,7 @@ static void device_fenced(struct device *d, bool new_fence)
 
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
-	find_keys(d);
+	device_find_keys(d);
 	/* During a recovery it only means that the attempt is going to fail. */
 	if (!settled(d) && d->record.state != RECOVERY_GONE)
 		return;
@@ -796,7 +641,7 @@ void device_not_in_dump(struct device *d)
 	d->kernel.state = IOMMU_RAS_STATE_ACTIVE;
 	if (was_fenced)
 		report_kernel(d, KERNEL_UNFENCED, &d->kernel);
-	find_keys(d);
+	device_find_keys(d);
 	device_unfenced(d);
 }
 
@@ -847,7 +692,7 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	d->record.state = RECOVERY_IDLE;
 	d->record.worker = 0;
 	d->record.next = 0;
-	find_keys(d);
+	device_find_keys(d);
 	switch (state) {
 	case RECOVERY_RUNNING:
 	case RECOVERY_STUCK:

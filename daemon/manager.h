@@ -2,9 +2,9 @@
 /*
  * The daemon's insides.
  *
- * manager.c owns the event loop, the kernel's sockets, signals and the policy; device.c owns one
- * device's way through the table of recovery.c; report.c words what is told to the journal. One
- * thread; nothing here waits for anything but the event loop.
+ * manager.c owns the event loop, the kernel's sockets, signals and the policy; device-table.c finds
+ * devices; device.c owns one device's way through the table of recovery.c; report.c words what is
+ * told to the journal. One thread; nothing here waits for anything but the event loop.
  */
 #ifndef SMMU_RAS_MANAGER_H
 #define SMMU_RAS_MANAGER_H
@@ -101,12 +101,20 @@ int manager_run(struct manager *m);
 /* Stops what runs, and frees all. NULL is fine. */
 void manager_free(struct manager *m);
 
-/* --- device.c -------------------------------------------------------------------------------- */
+/* --- device-table.c -------------------------------------------------------------------------- */
 
 struct device *device_find(struct manager *m, const char *bus, const char *dev);
 /* Also registers it. NULL when there are too many, or no memory; logged. */
 struct device *device_new(struct manager *m, const char *bus, const char *dev);
 void device_free(struct device *d);
+/* Finds out what the device must not share with another one, for devices_related(). */
+void device_find_keys(struct device *d);
+/* Must the two take turns? */
+bool devices_related(const struct device *a, const struct device *b);
+/* Forgets a worker that has ended. */
+void device_worker_close(struct device *d);
+
+/* --- device.c -------------------------------------------------------------------------------- */
 
 /* The kernel said something about a device: an event, or a reply (KERNEL_DEVICE). */
 void device_kernel_update(struct manager *m, enum kernel_message_type type,

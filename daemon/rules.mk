@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # smmu-rasd and smmu-rasctl: build, install, unit and integration tests, lint.
 #
-#   make daemon-build              BUILDDIR=, CC=, CFLAGS=, LDFLAGS=, PKG_CONFIG=, WERROR=1
+#   make daemon-build              BUILDDIR=, CC=, CFLAGS=, LDFLAGS=, PKG_CONFIG=, WERROR=1, V=1
 #   make daemon-install            DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=
 #   make daemon-check-unit         needs neither root nor a virtual machine
 #   make daemon-check-integration  the daemon against a kernel made of Python; no root either
@@ -28,7 +28,7 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
 DAEMON_COMMON = util log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-match
-DAEMON_RASD = rasd-main manager device report worker steps protect
+DAEMON_RASD = rasd-main manager device device-table report worker steps protect
 DAEMON_CTL = ctl-main ctl-common ctl-list ctl-show ctl-monitor ctl-policy
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
@@ -64,6 +64,9 @@ daemon-lint: lint-daemon
 
 daemon-build: $(DAEMON_OBJDIR)/smmu-rasd $(DAEMON_OBJDIR)/smmu-rasctl $(DAEMON_OBJDIR)/smmu-rasd.service
 
+# One short line for each command; V=1 shows the commands.
+DAEMON_RUN = $(if $(V),,@printf '  %-8s %s\n' $(1) $@;)
+
 # Objects are made again when the flags or the compiler change.
 DAEMON_FLAGS_TEXT = $(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS)
 $(DAEMON_OBJDIR)/flags: FORCE
@@ -74,16 +77,16 @@ $(DAEMON_OBJDIR)/flags: FORCE
 FORCE:
 
 $(DAEMON_OBJDIR)/%.o: daemon/%.c $(DAEMON_OBJDIR)/flags
-	$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(DAEMON_OBJDIR)/smmu-rasd: $(DAEMON_RASD_OBJS) $(DAEMON_OBJDIR)/host.o
-	$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_RASD_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_RASD_LIBS)
 
 $(DAEMON_OBJDIR)/smmu-rasctl: $(DAEMON_CTL_OBJS) $(DAEMON_OBJDIR)/host.o
-	$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
 
 $(DAEMON_OBJDIR)/smmu-rasd.service: units/smmu-rasd.service.in $(DAEMON_OBJDIR)/flags
-	sed 's|@SBINDIR@|$(SBINDIR)|g' $< > $@
+	$(call DAEMON_RUN,SED)sed 's|@SBINDIR@|$(SBINDIR)|g' $< > $@
 
 daemon-install: daemon-build
 	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(VENDORDIR) \
@@ -106,21 +109,21 @@ TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-ho
 
 $(TEST_OBJDIR)/%.o: tests/unit/%.c $(DAEMON_OBJDIR)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) $(TEST_PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) $(TEST_PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(TEST_OBJDIR)/fake-host.o: tests/integration/fake-host.c $(DAEMON_OBJDIR)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(TEST_OBJDIR)/unit: $(TEST_UNIT_OBJS) $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) protect)
-	$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_PKGS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_PKGS)
 
 # The installed programs, object for object, but with a host that the tests make up.
 $(TEST_OBJDIR)/smmu-rasd: $(DAEMON_RASD_OBJS) $(TEST_OBJDIR)/fake-host.o
-	$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_RASD_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_RASD_LIBS)
 
 $(TEST_OBJDIR)/smmu-rasctl: $(DAEMON_CTL_OBJS) $(TEST_OBJDIR)/fake-host.o
-	$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
 
 daemon-check-unit: $(TEST_OBJDIR)/unit
 	@SMMU_RAS_SOURCE=$(CURDIR) $(TEST_OBJDIR)/unit
