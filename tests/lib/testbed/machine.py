@@ -70,7 +70,7 @@ def devices(text):
 
 def command(qemu, kernel, disk, state, smp, memory, beds, append):
     line = ["console=ttyAMA0", "root=/dev/vda", "rw", "panic=-1", "systemd.show_status=0",
-            "systemd.log_target=kmsg", "systemd.default_standard_output=journal", *append]
+            "systemd.log_target=kmsg", "systemd.log_level=warning", "systemd.default_standard_output=journal", *append]
     arguments = [
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", f"smmu-ras-testbed-{Path(state).name}",
