@@ -238,6 +238,12 @@ static void worker_step_begin(struct device *d, const struct worker_message *mes
 	timer_start(d, (step->timeout ? step->timeout : d->rule->step_timeout) + step->wait,
 		    on_step_timeout);
 	save(d);
+	/*
+	 * The step begins when it is on disk that it does, and when what the kernel said about the
+	 * one before has been read: a story is told in its order. Costs microseconds. A worker that
+	 * cannot be told is dead, which its pidfd says.
+	 */
+	(void)worker_go(d->worker.fd);
 }
 
 static void worker_step_end(struct device *d, const struct worker_message *message)

@@ -67,10 +67,12 @@ static void run(struct job *job, int fd)
 				 strerror(-r));
 	}
 	for (size_t i = 0; r >= 0 && i < job->n_steps; i++) {
-		uint64_t begin = now_usec(CLOCK_MONOTONIC);
+		uint64_t begin;
 
 		message = (struct worker_message){.report = WORKER_STEP_BEGIN, .step = (unsigned)i};
 		report(fd, &message);
+		wait_for_go(fd);
+		begin = now_usec(CLOCK_MONOTONIC);
 		r = step_run(&c, &job->steps[i]);
 		message.report = WORKER_STEP_END;
 		message.error = r;

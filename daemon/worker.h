@@ -31,7 +31,7 @@ struct job {
 enum worker_report {
 	WORKER_PREPARED,   /* .driver, .driver_override, .reset_method; now it waits for worker_go()
 			    */
-	WORKER_STEP_BEGIN, /* .step */
+	WORKER_STEP_BEGIN, /* .step; it waits for worker_go() again */
 	WORKER_STEP_END,   /* .step, .error, .duration, .text */
 	WORKER_FINISHED,   /* .error, .text, .device; nothing follows */
 };
@@ -65,7 +65,7 @@ struct worker {
  */
 int worker_start(const struct job *job, struct worker *ret);
 
-/* Lets a prepared worker begin. Returns 0 or -errno. */
+/* Lets a worker that waits go on. Returns 0 or -errno. */
 int worker_go(int fd);
 
 /* Reads one message. Returns 1, 0 when there is none (any more), or -errno. */
