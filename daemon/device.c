@@ -192,18 +192,22 @@ static void worker_kill(struct device *d)
 static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 {
 	struct device *d = userdata;
-	uint64_t timeout = d->rule->step_timeout;
 
 	timer_stop(d);
-	for (size_t i = 0; i < d->job->n_steps; i++)
-		if (streq(step_name(d->job->steps[i].kind), d->record.step) &&
-		    d->job->steps[i].timeout)
-			timeout = d->job->steps[i].timeout;
 	set_note(d, "%s has not ended after %s",
-		 d->record.step[0] ? d->record.step : "looking at it", USEC_TEXT(timeout));
-	report_stuck(d, timeout);
+		 d->record.step[0] ? d->record.step : "looking at it", USEC_TEXT(d->step_limit));
+	report_stuck(d);
 	device_apply(d, INPUT_STEP_TIMEOUT);
 	return 0;
+}
+
+static void begin_step(struct device *d, size_t i)
+{
+	const struct step *step = &d->job->steps[i];
+
+	str_copy(d->record.step, sizeof(d->record.step), step_name(step->kind));
+	d->step_limit = (step->timeout ? step->timeout : d->rule->step_timeout) + step->wait;
+	timer_start(d, d->step_limit, on_step_timeout);
 }
 
 /*
@@ -219,6 +223,7 @@ static void worker_prepared(struct device *d, const struct worker_message *messa
 	memcpy(record->driver, message->driver, sizeof(record->driver));
 	memcpy(record->driver_override, message->driver_override, sizeof(record->driver_override));
 	memcpy(record->reset_method, message->reset_method, sizeof(record->reset_method));
+	begin_step(d, 0);
 	r = state_save(record);
 	if (r >= 0)
 		r = worker_go(d->worker.fd);
@@ -230,30 +235,27 @@ static void worker_prepared(struct device *d, const struct worker_message *messa
 	}
 }
 
-static void worker_step_begin(struct device *d, const struct worker_message *message)
+static void worker_step_end(struct device *d, const struct worker_message *message, bool stuck)
 {
-	const struct step *step = &d->job->steps[message->step];
+	bool more = message->error >= 0 && message->step + 1 < d->job->n_steps && !stuck;
 
-	str_copy(d->record.step, sizeof(d->record.step), step_name(step->kind));
-	timer_start(d, (step->timeout ? step->timeout : d->rule->step_timeout) + step->wait,
-		    on_step_timeout);
-	save(d);
 	/*
-	 * The step begins when it is on disk that it does, and when what the kernel said about the
-	 * one before has been read: a story is told in its order. Costs microseconds. A worker that
-	 * cannot be told is dead, which its pidfd says.
+	 * It waits for us so that the story is told in its order: what the kernel said about this
+	 * step has been read by now. It should not wait for the telling. Should it be dead, its
+	 * pidfd says so.
 	 */
-	(void)worker_go(d->worker.fd);
-}
-
-static void worker_step_end(struct device *d, const struct worker_message *message)
-{
+	if (more)
+		(void)worker_go(d->worker.fd);
 	timer_stop(d);
 	if (message->error < 0)
 		set_note(d, "%s: %s", step_name(d->job->steps[message->step].kind), message->text);
 	/* The step that policy stopped is told of once, with what to do about it. */
 	if (!message->protected)
 		report_step(d, message);
+	if (more) {
+		begin_step(d, message->step + 1);
+		save(d);
+	}
 }
 
 static void worker_message_arrived(struct device *d, const struct worker_message *message)
@@ -266,13 +268,9 @@ static void worker_message_arrived(struct device *d, const struct worker_message
 		if (!stuck)
 			worker_prepared(d, message);
 		break;
-	case WORKER_STEP_BEGIN:
-		if (!stuck && message->step < d->job->n_steps)
-			worker_step_begin(d, message);
-		break;
 	case WORKER_STEP_END:
 		if (message->step < d->job->n_steps)
-			worker_step_end(d, message);
+			worker_step_end(d, message, stuck);
 		break;
 	case WORKER_FINISHED:
 		timer_stop(d);
@@ -388,7 +386,8 @@ static void start_attempt(struct device *d)
 	d->record.worker = d->worker.pid;
 	d->record.worker_start = d->worker.start;
 	report_begun(d);
-	timer_start(d, d->rule->step_timeout, on_step_timeout);
+	d->step_limit = d->rule->step_timeout;
+	timer_start(d, d->step_limit, on_step_timeout);
 	r = watch_worker(d);
 	if (r < 0) {
 		/* Unwatched it can only be waited for, which is over soon: it has not begun. */

@@ -47,6 +47,7 @@ struct device {
 	bool worker_protected;
 	sd_event_source *worker_event;
 	sd_event_source *worker_exit;
+	uint64_t step_limit;	/* us that the present step may take */
 	sd_event_source *timer; /* end of a step, or of a backoff */
 
 	LIST_ENTRY(device) bucket;
@@ -134,7 +135,7 @@ void report_kernel(const struct device *d, enum kernel_message_type type,
 		   const struct ras_device *info);
 void report_begun(const struct device *d);
 void report_step(const struct device *d, const struct worker_message *message);
-void report_stuck(const struct device *d, uint64_t timeout);
+void report_stuck(const struct device *d);
 void report_attempt_failed(const struct device *d, uint64_t wait);
 void report_recovered(const struct device *d);
 void report_isolated(const struct device *d);

@@ -123,12 +123,12 @@ void report_step(const struct device *d, const struct worker_message *message)
 			message->text[0] ? ": " : "", message->text);
 }
 
-void report_stuck(const struct device *d, uint64_t timeout)
+void report_stuck(const struct device *d)
 {
 	struct log_record record;
 
 	begin_recovery(&record, LOG_ERR, MESSAGE_STEP_STUCK, d);
-	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, timeout);
+	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, d->step_limit);
 	log_record_send(&record,
 			"%s: %s; worker %d is stopped as soon as the kernel lets it go, and the "
 			"device is looked at again then; until then it stays fenced. What it waits "

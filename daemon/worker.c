@@ -69,15 +69,15 @@ static void run(struct job *job, int fd)
 	for (size_t i = 0; r >= 0 && i < job->n_steps; i++) {
 		uint64_t begin;
 
-		message = (struct worker_message){.report = WORKER_STEP_BEGIN, .step = (unsigned)i};
-		report(fd, &message);
-		wait_for_go(fd);
+		if (i > 0)
+			wait_for_go(fd);
 		begin = now_usec(CLOCK_MONOTONIC);
 		r = step_run(&c, &job->steps[i]);
-		message.report = WORKER_STEP_END;
-		message.error = r;
-		message.protected = c.protected;
-		message.duration = now_usec(CLOCK_MONOTONIC) - begin;
+		message = (struct worker_message){.report = WORKER_STEP_END,
+						  .step = (unsigned int)i,
+						  .error = r,
+						  .protected = c.protected,
+						  .duration = now_usec(CLOCK_MONOTONIC) - begin};
 		str_copy(message.text, sizeof(message.text), c.text);
 		report(fd, &message);
 	}

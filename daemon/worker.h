@@ -29,14 +29,16 @@ struct job {
 };
 
 enum worker_report {
-	WORKER_PREPARED,   /* .driver, .driver_override, .reset_method; now it waits for worker_go()
-			    */
-	WORKER_STEP_BEGIN, /* .step; it waits for worker_go() again */
-	WORKER_STEP_END,   /* .step, .error, .duration, .text */
-	WORKER_FINISHED,   /* .error, .text, .device; nothing follows */
+	WORKER_PREPARED, /* .driver, .driver_override, .reset_method; now it waits for worker_go()
+			  */
+	WORKER_STEP_END, /* .step, .error, .duration, .text */
+	WORKER_FINISHED, /* .error, .text, .device; nothing follows */
 };
 
-/* One datagram from the worker. */
+/*
+ * One datagram from the worker. After WORKER_PREPARED and after each step that went well and was
+ * not the last one, it waits for worker_go() before it begins the next one.
+ */
 struct worker_message {
 	enum worker_report report;
 	unsigned int step; /* index into job.steps */
