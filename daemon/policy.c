@@ -40,6 +40,11 @@ struct rule *rule_new(const char *name, const char *origin)
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
 		rule->steps[i].kind = steps[i];
 	rule->n_steps = ARRAY_SIZE(steps);
+	/*
+	 * The kernel waits 60 s for a device to come back from a reset, and does so again for the
+	 * next method (drivers/pci/pci.c, PCIE_RESET_READY_POLL_MS).
+	 */
+	rule->steps[1].timeout = 150 * USEC_PER_SEC;
 	/* Longer than the 30 s that drivers such as nvme wait for their own commands in unbind. */
 	rule->step_timeout = 60 * USEC_PER_SEC;
 	rule->attempts = 3;

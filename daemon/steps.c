@@ -239,6 +239,9 @@ static int step_bind(struct step_context *c)
 	if (r == -ENOENT)
 		return fail(c, r, "the driver %s is not loaded any more; run: modprobe %s",
 			    job->driver, job->driver);
+	if (r == -EBUSY && ask_kernel(c) >= 0 && c->device.state == IOMMU_RAS_STATE_FENCED)
+		return fail(c, r, "cannot bind %s: the device is fenced again (%s)", job->driver,
+			    ras_reason_name(c->device.reason));
 	return r < 0 ? fail(c, r, "cannot bind %s: %s", job->driver, strerror(-r)) : 0;
 }
 
