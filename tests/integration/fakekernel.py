@@ -70,6 +70,10 @@ def genl(kind, flags, seq, cmd, attrs):
     return message(kind, flags, seq, struct.pack("=BBH", cmd, 1, 0) + attrs)
 
 
+# Seconds until something that is waited for is taken for something that never comes.
+PATIENCE = float(os.environ.get("SMMU_RAS_TEST_PATIENCE", "15"))
+
+
 class Device:
     def __init__(self, kernel, name, driver, group, methods):
         self.kernel = kernel
@@ -222,7 +226,7 @@ class Kernel:
             self.has_family = True
             self._send_group(NOTIFY_GROUP, self._family(0))
 
-    def wait(self, predicate, what, timeout=15):
+    def wait(self, predicate, what, timeout=PATIENCE):
         """Waits until @predicate, which looks at this kernel, holds."""
         end = time.monotonic() + timeout
         with self.changed:
