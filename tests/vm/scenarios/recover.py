@@ -16,7 +16,7 @@ def fenced(bed):
 
 def wait_recovered(bed, device, since):
     return wait_for(f"smmu-rasd's record that {device} was recovered", lambda: [
-        e for e in journal(bed, device, since) if e.get("MESSAGE_ID") == RECOVERED], 60)
+        e for e in journal(bed, device, since) if e.get("MESSAGE_ID") == RECOVERED], 90)
 
 
 
@@ -31,7 +31,7 @@ def test_nvme(bed):
     """A disk wedged under I/O is reset in place, and no reader sees an error"""
     start = mark(bed)
     bed.text(f"{VERIFY} fill /dev/nvme0n1")
-    with bed.start(f"{VERIFY} read /dev/nvme0n1 2 60") as readers:
+    with bed.start(f"{VERIFY} read /dev/nvme0n1 4 100") as readers:
         bed.wedge("nvme0", "until-reset")
         wait_recovered(bed, "0000:01:00.0", start)
         bed.run("sleep 1; pkill -TERM verify-io", check=False)
