@@ -30,8 +30,8 @@ enum iommu_ras_state {
  *   was not completed.
  * @IOMMU_RAS_REASON_SYNC_TIMEOUT: The IOMMU driver stopped waiting before the
  *   hardware said whether an ATC invalidation was completed.
- * @IOMMU_RAS_REASON_RESET_FAILED: The device stopped acknowledging
- *   invalidations during a reset, and that reset failed.
+ * @IOMMU_RAS_REASON_RESET_FAILED: A reset failed, so it is unknown what the
+ *   ATC of the device holds, and whether the device completes invalidations.
  * @IOMMU_RAS_REASON_ADMINISTRATIVE: Somebody asked for it with device-fence.
  */
 enum iommu_ras_reason {
