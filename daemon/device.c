@@ -294,8 +294,12 @@ static int on_worker_event(sd_event_source *s _unused_, int fd, uint32_t revents
 	struct worker_message message;
 	int r;
 
-	while ((r = worker_receive(fd, &message)) > 0)
+	/* One at a time: what the kernel says meanwhile goes before the next one. */
+	r = worker_receive(fd, &message);
+	if (r > 0) {
 		worker_message_arrived(d, &message);
+		return 0;
+	}
 	/* Its end is noticed through the pidfd; until then there is nothing more to hear. */
 	if (r < 0 || revents & EPOLLHUP)
 		d->worker_event = sd_event_source_disable_unref(d->worker_event);
