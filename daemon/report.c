@@ -193,8 +193,8 @@ void report_protected(const struct device *d)
 
 	begin_recovery(&record, LOG_ERR, MESSAGE_PROTECTED, d);
 	log_record_send(&record,
-			"%s: not unbound, because %s. It stays fenced. Then run: "
-			"systemctl reload smmu-rasd",
+			"%s: left fenced, its driver bound, because %s; then run: systemctl reload "
+			"smmu-rasd",
 			DEVICE_TEXT(d), d->record.note);
 }
 
