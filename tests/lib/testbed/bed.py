@@ -117,7 +117,7 @@ class Bed:
     # -- up and down --
 
     def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=(),
-           parts=None):
+           atc_timeout=100, parts=None):
         beds = machine.devices(devices)
         named = kernel in ("patched", "stock", "debug")
         if not named and not Path(kernel).is_file():
@@ -130,7 +130,7 @@ class Bed:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, mode=0o700)
             try:
-                self._start(qemu, image, guest, beds, smp, memory, append,
+                self._start(qemu, image, guest, beds, smp, memory, append, atc_timeout,
                             {"kernel": kernel, "image": str(image), "smp": smp})
             except BaseException:
                 self._stop()
@@ -142,11 +142,12 @@ class Bed:
             self._stop()
             raise
 
-    def _start(self, qemu, image, guest, beds, smp, memory, append, state):
+    def _start(self, qemu, image, guest, beds, smp, memory, append, atc_timeout, state):
         shutil.copy(guest / "login", self.folder / "key")
         host_key = " ".join((guest / "host.pub").read_text().split()[:2])
         (self.folder / "known_hosts").write_text(f"testbed {host_key}\n")
-        command = machine.command(qemu, image, guest / "disk.ext4", self.folder, smp, memory, beds, append)
+        command = machine.command(qemu, image, guest / "disk.ext4", self.folder, smp, memory, beds, append,
+                                  atc_timeout)
         environment = dict(os.environ, TMPDIR=str(temporary()))
         with open(self.folder / "qemu.log", "wb") as log:
             # A session of its own, so that the Ctrl-C of whoever ran `up` does not end the machine.
@@ -280,6 +281,21 @@ class Bed:
         """What the device itself says: its wedge mode now."""
         with self.qmp() as qmp:
             return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-wedge")
+
+    def scribble(self, device, byte=0xa5):
+        """Has a device write through all its stale translations. Returns pages (overwritten by that, blocked)."""
+        path = self.device(device)["qom"]
+        with self.qmp() as qmp:
+            def counts():
+                return [qmp.command("qom-get", path=path, property=name) for name in ("ats-scribbled", "ats-blocked")]
+            before = counts()
+            qmp.command("qom-set", path=path, property="ats-scribble", value=byte)
+            return [after - earlier for after, earlier in zip(counts(), before)]
+
+    def stale(self, device):
+        """How many translations the device holds that the guest has had invalidated."""
+        with self.qmp() as qmp:
+            return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-stale-entries")
 
     def stream(self, device):
         """What the SMMU knows of a device's stream: {sid, inv, timeouts, eats, config}."""

@@ -32,3 +32,10 @@ def test_wedge_goes_unhandled(bed):
         readers.kill()  # the guest hardly answers now
     check("fenced" not in bed.console(), "the stock kernel claims to fence")
     check(bed.stream("nvme0")["eats"] == 1, "the SMMU does not let its translated requests through any more")
+
+
+def test_memory_is_overwritten(bed):
+    """Told to write through its stale translations, the disk overwrites pages that are not its own any more"""
+    check(bed.stale("nvme0") > 0, "there is no stale translation, so this test shows nothing")
+    overwritten, _ = bed.scribble("nvme0")
+    check(overwritten > 0, "no page was overwritten")
