@@ -102,7 +102,7 @@ daemon-install: daemon-build
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-pci-name test-kernel-msg test-policy test-recovery test-state test-protect
+TEST_UNITS = test-util test-pci-name test-kernel-msg test-policy test-recovery test-state test-protect test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

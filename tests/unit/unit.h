@@ -12,6 +12,7 @@ Suite *policy_suite(void);
 Suite *recovery_suite(void);
 Suite *state_suite(void);
 Suite *protect_suite(void);
+Suite *uapi_suite(void);
 
 /* A fresh directory that stands for the whole machine (see unit-host.c). */
 void unit_host_setup(void);
