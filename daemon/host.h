@@ -40,7 +40,7 @@ int host_netlink_join(int fd, uint32_t group);
  */
 int host_sysfs_write(const char *path, const char *value);
 
-/* Hands one structured record to journald (sd_journal_sendv(3)). Returns 0 or -errno. */
+/* Hands one structured record to journald; never waits. Returns 0 or -errno (-EAGAIN). */
 int host_journal_send(const struct iovec *iov, int n);
 
 /* Does what we print on stderr end up in the journal anyway (systemd.exec(5), $JOURNAL_STREAM)? */

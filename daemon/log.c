@@ -4,9 +4,13 @@
 #include <stdarg.h>
 
 #include "host.h"
+#include "messages.h"
+#include "tell.h"
 
 static bool to_journal;
 static int max_level = LOG_INFO;
+/* Records that neither journald nor stderr took. */
+static unsigned long lost;
 
 void log_open(void)
 {
@@ -68,31 +72,54 @@ void log_record_init(struct log_record *record, int level, const char *message_i
 		log_record_field(record, "MESSAGE_ID", "%s", message_id);
 }
 
+static bool record_write(const struct log_record *record)
+{
+	struct iovec iov[ARRAY_SIZE(record->fields)];
+	const struct iovec *message;
+
+	for (unsigned int i = 0; i < record->n_fields; i++) {
+		iov[i].iov_base = (char *)(uintptr_t)record->text + record->fields[i].offset;
+		iov[i].iov_len = record->fields[i].length;
+	}
+	if (to_journal && host_journal_send(iov, (int)record->n_fields) >= 0)
+		return true;
+	message = &iov[record->n_fields - 1];
+	if (record->n_fields == 0 || strncmp(message->iov_base, "MESSAGE=", 8) != 0)
+		return false;
+	return tell_stderr((const char *)message->iov_base + 8) >= 0;
+}
+
 static void record_submit(struct log_record *record, const char *format, va_list ap) _printf_(2, 0);
 
 static void record_submit(struct log_record *record, const char *format, va_list ap)
 {
-	struct iovec iov[ARRAY_SIZE(record->fields)];
-	unsigned int message = record->n_fields;
-
 	add_field(record, "MESSAGE", format, ap);
 	if (record->level > max_level)
 		return;
-	for (unsigned int i = 0; i < record->n_fields; i++) {
-		iov[i].iov_base = record->text + record->fields[i].offset;
-		iov[i].iov_len = record->fields[i].length;
-	}
-	if (to_journal && host_journal_send(iov, (int)record->n_fields) >= 0)
+	if (!record_write(record))
+		lost++;
+}
+
+/* Once somebody reads again, the first thing to say is that there is a hole. */
+static void report_lost(void)
+{
+	struct log_record record;
+
+	if (lost == 0)
 		return;
-	if (message < record->n_fields)
-		fprintf(stderr, "%s\n",
-			record->text + record->fields[message].offset + strlen("MESSAGE="));
+	log_record_init(&record, LOG_WARNING, MESSAGE_RECORDS_LOST);
+	log_record_field(&record, "MESSAGE",
+			 "%lu record%s lost: the journal did not take %s, and was not waited for",
+			 lost, lost == 1 ? "" : "s", lost == 1 ? "it" : "them");
+	if (record_write(&record))
+		lost = 0;
 }
 
 void log_record_send(struct log_record *record, const char *format, ...)
 {
 	va_list ap;
 
+	report_lost();
 	va_start(ap, format);
 	record_submit(record, format, ap);
 	va_end(ap);
@@ -106,6 +133,7 @@ void log_message(int level, const char *format, ...)
 	if (level > max_level)
 		return;
 	log_record_init(&record, level, NULL);
+	report_lost();
 	va_start(ap, format);
 	record_submit(&record, format, ap);
 	va_end(ap);

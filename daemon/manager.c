@@ -9,6 +9,7 @@
 
 #include "log.h"
 #include "messages.h"
+#include "tell.h"
 
 /* What the kernel may be ahead of us before events are lost; a loss costs a dump. */
 #define EVENTS_RCVBUF (8 * 1024 * 1024)
@@ -158,12 +159,19 @@ static void dump_later(struct manager *m)
 					 0, on_dump_retry, m);
 }
 
+/* systemd waits for this one, so it is said again until it could be said. */
+static void tell_ready(struct manager *m)
+{
+	if (m->ready && !m->ready_told)
+		m->ready_told = tell_systemd("READY=1") >= 0;
+}
+
 static void become_ready(struct manager *m)
 {
 	if (m->ready)
 		return;
 	m->ready = true;
-	sd_notify(0, "READY=1");
+	tell_ready(m);
 }
 
 static void dump_start(struct manager *m)
@@ -326,7 +334,7 @@ static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo 
 	struct device *next;
 	int r;
 
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+	tell_systemd("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
 	r = load_policy(m);
 	if (r >= 0) {
 		for (d = TAILQ_FIRST(&m->devices); d; d = next) {
@@ -336,8 +344,8 @@ static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo 
 	}
 	m->status_dirty = true;
 	m->queue_dirty = true;
-	if (m->ready)
-		sd_notify(0, "READY=1");
+	m->ready_told = false;
+	tell_ready(m);
 	return 0;
 }
 
@@ -359,8 +367,8 @@ static int on_terminate(sd_event_source *s _unused_, const struct signalfd_sigin
 		return sd_event_exit(m->event, 0);
 	}
 	m->stopping = true;
-	sd_notifyf(0, "STOPPING=1\nSTATUS=Finishing %u recover%s", m->n_running,
-		   m->n_running == 1 ? "y" : "ies");
+	tell_systemd("STOPPING=1\nSTATUS=Finishing %u recover%s", m->n_running,
+		     m->n_running == 1 ? "y" : "ies");
 	return sd_event_add_time_relative(m->event, &m->stop_timer, CLOCK_MONOTONIC,
 					  STOP_GRACE_USEC, 0, on_stop_timer, m);
 }
@@ -395,7 +403,7 @@ static void send_status(struct manager *m)
 	if (m->stopping)
 		return;
 	if (m->events.family == 0) {
-		sd_notify(0, "STATUS=Waiting: this kernel does not fence devices");
+		tell_systemd("STATUS=Waiting: this kernel does not fence devices");
 		return;
 	}
 	foreach_device (d, &m->devices, all)
@@ -403,12 +411,12 @@ static void send_status(struct manager *m)
 	if (n[RECOVERY_QUEUED] + n[RECOVERY_RUNNING] + n[RECOVERY_BACKOFF] + n[RECOVERY_STUCK] +
 		    n[RECOVERY_ISOLATED] + n[RECOVERY_IGNORED] ==
 	    0) {
-		sd_notify(0, "STATUS=Watching; no device is fenced");
+		tell_systemd("STATUS=Watching; no device is fenced");
 		return;
 	}
-	sd_notifyf(0, "STATUS=%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
-		   n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF], n[RECOVERY_STUCK],
-		   n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
+	tell_systemd("STATUS=%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
+		     n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF],
+		     n[RECOVERY_STUCK], n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
 }
 
 /* Runs after every round of the loop in which something happened. */
@@ -420,6 +428,7 @@ static int on_post(sd_event_source *s _unused_, void *userdata)
 		devices_run_queue(m);
 	if (m->status_dirty)
 		send_status(m);
+	tell_ready(m);
 	if (m->stopping && m->n_running == 0)
 		return sd_event_exit(m->event, 0);
 	return 0;
@@ -430,12 +439,32 @@ static void load_device(const struct device_record *record, int error, void *use
 	device_load(userdata, record, error);
 }
 
+static int on_watchdog(sd_event_source *s, uint64_t usec _unused_, void *userdata)
+{
+	struct manager *m = userdata;
+
+	(void)tell_systemd("WATCHDOG=1");
+	(void)sd_event_source_set_time_relative(s, m->watchdog_usec);
+	return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+/* Not sd_event_set_watchdog(): that one waits when systemd does not read. */
+static int watchdog_setup(struct manager *m)
+{
+	int r = sd_watchdog_enabled(0, &m->watchdog_usec);
+
+	if (r <= 0)
+		return r;
+	m->watchdog_usec /= 3;
+	return sd_event_add_time_relative(m->event, NULL, CLOCK_MONOTONIC, 0, 0, on_watchdog, m);
+}
+
 static int manager_setup(struct manager *m)
 {
 	int r = sd_event_default(&m->event);
 
 	if (r >= 0)
-		r = sd_event_set_watchdog(m->event, true);
+		r = watchdog_setup(m);
 	if (r >= 0)
 		r = signals_setup(m);
 	if (r >= 0)
@@ -491,7 +520,7 @@ int manager_run(struct manager *m)
 
 	send_status(m);
 	r = sd_event_loop(m->event);
-	sd_notify(0, "STOPPING=1");
+	tell_systemd("STOPPING=1");
 	/* Their workers die with us; the records on disk stay as they are. */
 	foreach_device (d, &m->busy, busy)
 		report_left_to_restart(d);

@@ -75,7 +75,9 @@ struct manager {
 	uint64_t generation; /* of the dump that runs, or ran last */
 	bool dumping;
 	bool dump_again;
-	bool ready; /* READY=1 was sent */
+	bool ready;	 /* the kernel's devices are known */
+	bool ready_told; /* READY=1 was sent */
+	uint64_t watchdog_usec;
 	bool bad_message_logged;
 
 	struct policy *policy;

@@ -29,5 +29,6 @@
 #define MESSAGE_NO_FAMILY      "028b8a8a6cdd4c87a63264d8604454b2"
 #define MESSAGE_FAMILY	       "8e6b35954fc740cdb76edbca62170975"
 #define MESSAGE_EVENTS_LOST    "60acc226ce234a3e92badcd905acbe97"
+#define MESSAGE_RECORDS_LOST   "c1c1c7ba26d34b31a9a1f8a2e8a3d6f4"
 
 #endif

@@ -26,7 +26,7 @@ PYTHON3    ?= python3
 DAEMON_VERSION := 0.1
 DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
-DAEMON_COMMON = util log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
+DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-match
 DAEMON_RASD = rasd-main manager device device-table report worker steps protect
 DAEMON_CTL = ctl-main ctl-common ctl-list ctl-show ctl-monitor ctl-policy
@@ -102,7 +102,7 @@ daemon-install: daemon-build
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-pci-name test-kernel-msg test-policy test-recovery test-state test-protect test-uapi
+TEST_UNITS = test-util test-log test-pci-name test-kernel-msg test-policy test-recovery test-state test-protect test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

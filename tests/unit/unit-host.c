@@ -110,14 +110,22 @@ int host_sysfs_write(const char *path, const char *value)
 	return -EACCES;
 }
 
+bool unit_journal_is_stuck;
+char unit_journal[4096];
+
+/* Keeps the sentences. */
 int host_journal_send(const struct iovec *iov, int n)
 {
-	(void)iov;
-	(void)n;
+	size_t used = strlen(unit_journal);
+
+	if (unit_journal_is_stuck)
+		return -EAGAIN;
+	snprintf(unit_journal + used, sizeof(unit_journal) - used, "%.*s\n",
+		 (int)iov[n - 1].iov_len, (const char *)iov[n - 1].iov_base);
 	return 0;
 }
 
 bool host_stderr_is_journal(void)
 {
-	return false;
+	return true;
 }

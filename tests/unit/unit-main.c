@@ -10,6 +10,7 @@ int main(void)
 	int failed;
 	int run;
 
+	srunner_add_suite(runner, log_suite());
 	srunner_add_suite(runner, pci_name_suite());
 	srunner_add_suite(runner, kernel_msg_suite());
 	srunner_add_suite(runner, policy_suite());

@@ -4,8 +4,10 @@
 #define SMMU_RAS_UNIT_H
 
 #include <check.h>
+#include <stdbool.h>
 
 Suite *util_suite(void);
+Suite *log_suite(void);
 Suite *pci_name_suite(void);
 Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
@@ -23,5 +25,9 @@ const char *unit_host_root(void);
 void unit_file(const char *name, const char *text);
 /* Makes a symbolic link below the root. */
 void unit_link(const char *name, const char *target);
+
+/* What was logged, a sentence a line; and whether the journal takes nothing. */
+extern char unit_journal[4096];
+extern bool unit_journal_is_stuck;
 
 #endif
