@@ -199,7 +199,11 @@ static int collect(struct rows *rows)
 		r = kernel_link_dump(&link, add_device, rows);
 	} while (r == -EINTR && ++tries < 10);
 	kernel_link_close(&link);
-	if (r < 0) {
+	/* The others are worth seeing. */
+	if (r == -EBADMSG)
+		fprintf(stderr, "The kernel told about a device in a way that cannot be "
+				"understood; it is not shown\n");
+	else if (r < 0) {
 		fprintf(stderr, "Cannot get the devices from the kernel: %s\n", strerror(-r));
 		return CTL_FAILURE;
 	}

@@ -128,7 +128,8 @@ int ctl_monitor(const struct ctl *ctl, int argc, char **argv)
 	while (r == CTL_OK) {
 		int n = kernel_link_receive(&link, handle, &m);
 
-		if (n == -ENOBUFS) {
+		/* One that cannot be understood is as good as lost. */
+		if (n == -ENOBUFS || n == -EBADMSG) {
 			r = events_lost(&m);
 		} else if (n == -EPIPE) {
 			/* Whoever read us has gone, as head(1) does. */

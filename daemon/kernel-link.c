@@ -65,6 +65,7 @@ static int receive(struct kernel_link *link, const char *family_name, const char
 	ssize_t n;
 	int rest;
 	int count = 0;
+	bool bad = false;
 
 	do
 		n = recvmsg(link->fd, &msghdr, 0);
@@ -85,15 +86,17 @@ static int receive(struct kernel_link *link, const char *family_name, const char
 	while (nlmsg_ok(nlh, rest)) {
 		int r = kernel_message_parse(nlh, link->family, family_name, group_name, &message);
 
+		/* The others are none the worse for it, and one may be the end of the dump. */
 		if (r < 0)
-			return r;
+			message.type = KERNEL_BAD;
+		bad |= r < 0;
 		r = handler(&message, userdata);
 		if (r != 0)
 			return r;
 		count++;
 		nlh = nlmsg_next(nlh, &rest);
 	}
-	return rest == 0 ? count : -EBADMSG;
+	return rest == 0 && !bad ? count : -EBADMSG;
 }
 
 int kernel_link_receive(struct kernel_link *link, kernel_handler handler, void *userdata)
@@ -107,6 +110,7 @@ struct pending {
 	bool dump;
 	bool done;
 	bool interrupted;
+	bool bad; /* a part of the answer could not be read */
 	int error;
 	char *text;
 	size_t text_size;
@@ -135,10 +139,13 @@ static int pending_handler(const struct kernel_message *message, void *userdata)
 		if (p->handler)
 			return p->handler(message, p->userdata);
 		break;
+	case KERNEL_BAD:
+		p->bad = true;
+		break;
 	case KERNEL_DONE:
 	case KERNEL_ERROR:
 		p->done = true;
-		p->error = message->error;
+		p->error = message->error < 0 || !p->bad ? message->error : -EBADMSG;
 		if (p->text)
 			str_copy(p->text, p->text_size, message->text);
 		break;
@@ -161,6 +168,9 @@ static int wait_pending(struct kernel_link *link, struct pending *p, const char 
 				return -errno;
 			continue;
 		}
+		/* Read on to the end: pending_handler() has made a note of it. */
+		if (r == -EBADMSG && p->bad)
+			continue;
 		if (r < 0)
 			return r;
 	}

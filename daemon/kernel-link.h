@@ -47,11 +47,13 @@ int kernel_link_send_dump(struct kernel_link *link);
 typedef int (*kernel_handler)(const struct kernel_message *message, void *userdata);
 
 /*
- * Reads one datagram and hands each of its messages to @handler.
+ * Reads one datagram and hands each of its messages to @handler; those that cannot be read as
+ * KERNEL_BAD, of which only .seq counts.
  *
  * Returns the number of messages (0 for an empty datagram); -EAGAIN when a non-blocking link has
  * none; -ENOBUFS when the kernel had to drop some (recv(2), netlink(7)): dump to be whole again;
- * -ECONNRESET when the other end is gone; another -errno; or what @handler returned.
+ * -EBADMSG when there was one that cannot be read; -ECONNRESET when the other end is gone; another
+ * -errno; or what @handler returned.
  */
 int kernel_link_receive(struct kernel_link *link, kernel_handler handler, void *userdata);
 

@@ -79,6 +79,14 @@ static bool attr_u64(struct nlattr *attr, uint64_t *ret)
 	return true;
 }
 
+/* As attr_name() for one that may be missing: "" rather than a part of it. */
+static void attr_optional_name(struct nlattr *attr, char *dst, size_t size)
+{
+	/* A driver's name becomes part of a path. */
+	if (!attr_name(attr, dst, size) || strchr(dst, '/') || dst[0] == '.')
+		dst[0] = '\0';
+}
+
 static int parse_device(struct nlattr *attrs, int len, struct ras_device *ret)
 {
 	struct nlattr *attr;
@@ -91,6 +99,7 @@ static int parse_device(struct nlattr *attrs, int len, struct ras_device *ret)
 		uint32_t id = 0;
 
 		switch (nla_type(attr)) {
+		/* Without these it would be about nothing, or not known when. */
 		case IOMMU_RAS_A_DEVICE_EVENT_SEQ:
 			good = attr_u64(attr, &ret->event_seq);
 			break;
@@ -98,45 +107,46 @@ static int parse_device(struct nlattr *attrs, int len, struct ras_device *ret)
 			good = attr_u64(attr, &ret->fence_id);
 			break;
 		case IOMMU_RAS_A_DEVICE_BUS:
-			good = attr_name(attr, ret->bus, sizeof(ret->bus));
+			good = attr_name(attr, ret->bus, sizeof(ret->bus)) &&
+			       !strchr(ret->bus, '/') && ret->bus[0] != '.';
 			break;
 		case IOMMU_RAS_A_DEVICE_DEV:
 			/* It becomes part of paths, both in sysfs and in /run. */
 			good = attr_name(attr, ret->dev, sizeof(ret->dev)) &&
 			       !strchr(ret->dev, '/') && ret->dev[0] != '.';
 			break;
-		case IOMMU_RAS_A_DEVICE_IOMMU:
-			good = attr_name(attr, ret->iommu, sizeof(ret->iommu));
-			break;
-		case IOMMU_RAS_A_DEVICE_GROUP:
-			good = attr_u32(attr, &ret->group);
-			ret->has_group = good;
-			break;
-		case IOMMU_RAS_A_DEVICE_STREAM_ID:
-			good = attr_u32(attr, &id);
-			if (good && ret->n_stream_ids < RAS_STREAM_IDS_MAX)
-				ret->stream_ids[ret->n_stream_ids] = id;
-			if (good && ret->n_stream_ids < UINT16_MAX)
-				ret->n_stream_ids++;
-			break;
-		case IOMMU_RAS_A_DEVICE_DRIVER:
-			good = attr_name(attr, ret->driver, sizeof(ret->driver)) &&
-			       !strchr(ret->driver, '/') && ret->driver[0] != '.';
-			break;
-		case IOMMU_RAS_A_DEVICE_REASON:
-			good = attr_u32(attr, &ret->reason);
-			break;
 		case IOMMU_RAS_A_DEVICE_STATE:
 			good = attr_u32(attr, &ret->state);
 			break;
+		/* The others stay as if they had not been sent. */
+		case IOMMU_RAS_A_DEVICE_IOMMU:
+			attr_optional_name(attr, ret->iommu, sizeof(ret->iommu));
+			break;
+		case IOMMU_RAS_A_DEVICE_DRIVER:
+			attr_optional_name(attr, ret->driver, sizeof(ret->driver));
+			break;
+		case IOMMU_RAS_A_DEVICE_GROUP:
+			ret->has_group = attr_u32(attr, &ret->group);
+			break;
+		case IOMMU_RAS_A_DEVICE_STREAM_ID:
+			if (!attr_u32(attr, &id))
+				break;
+			if (ret->n_stream_ids < RAS_STREAM_IDS_MAX)
+				ret->stream_ids[ret->n_stream_ids] = id;
+			if (ret->n_stream_ids < UINT16_MAX)
+				ret->n_stream_ids++;
+			break;
+		case IOMMU_RAS_A_DEVICE_REASON:
+			(void)attr_u32(attr, &ret->reason);
+			break;
 		case IOMMU_RAS_A_DEVICE_FENCE_TIME:
-			good = attr_u64(attr, &ret->fence_time);
+			(void)attr_u64(attr, &ret->fence_time);
 			break;
 		case IOMMU_RAS_A_DEVICE_FENCE_COUNT:
-			good = attr_u32(attr, &ret->fence_count);
+			(void)attr_u32(attr, &ret->fence_count);
 			break;
 		case IOMMU_RAS_A_DEVICE_SUPPRESSED:
-			good = attr_u64(attr, &ret->suppressed);
+			(void)attr_u64(attr, &ret->suppressed);
 			break;
 		default:
 			/* Newer kernels may say more. */

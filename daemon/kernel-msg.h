@@ -48,6 +48,7 @@ enum kernel_message_type {
 	KERNEL_ERROR,  /* end of a request; .error is 0 for an acknowledgement */
 	KERNEL_FAMILY, /* the family exists; .family and .group are its numbers */
 	KERNEL_FAMILY_GONE,
+	KERNEL_BAD, /* it breaks the contract; never made by kernel_message_parse() */
 };
 
 struct kernel_message {
@@ -66,7 +67,10 @@ struct kernel_message {
  * known; @name and @group_name say which family of nlctrl's messages is wanted, and which of its
  * groups. @nlh has to lie within its buffer (nlmsg_ok(3)).
  *
- * Returns 0, or -EBADMSG for a message that breaks the contract; @ret is then of no use.
+ * An attribute that a device can do without, and that cannot be read, counts as not sent.
+ *
+ * Returns 0, or -EBADMSG for a message that breaks the contract; of @ret only .seq and
+ * .interrupted are then of use.
  */
 int kernel_message_parse(const struct nlmsghdr *nlh, uint16_t family, const char *name,
 			 const char *group_name, struct kernel_message *ret);

@@ -18,7 +18,9 @@
 /* Datagrams taken from a socket before the other sources have their turn. */
 #define BATCH 256
 
-#define DUMP_RETRY_USEC USEC_PER_SEC
+/* Before a dump that failed is asked for again; doubles each time. */
+#define DUMP_RETRY_USEC	    USEC_PER_SEC
+#define DUMP_RETRY_MAX_USEC (60 * USEC_PER_SEC)
 /* Less than systemd's patience with a service that stops, and plenty for a step that works. */
 #define STOP_GRACE_USEC (5 * USEC_PER_SEC)
 
@@ -105,6 +107,10 @@ static int event_handler(const struct kernel_message *message, void *userdata)
 	case KERNEL_FAMILY_GONE:
 		family_missing(m);
 		break;
+	case KERNEL_BAD:
+		/* Whatever it was about, a dump tells. */
+		m->event_bad = true;
+		break;
 	default:
 		break;
 	}
@@ -133,6 +139,11 @@ static int on_events(sd_event_source *s _unused_, int fd _unused_, uint32_t reve
 			events_lost(m, "the socket was full");
 		} else if (r == -EBADMSG) {
 			bad_message(m);
+			/* At once: the next event, which would reveal the gap, may be long in
+			 * coming. */
+			if (m->event_bad && m->events.family != 0)
+				events_lost(m, "one cannot be understood");
+			m->event_bad = false;
 		} else if (r < 0) {
 			log_error("Cannot read the kernel's events: %s", strerror(-r));
 			return sd_event_exit(m->event, r);
@@ -155,8 +166,11 @@ static void dump_later(struct manager *m)
 	m->dumping = false;
 	if (m->dump_retry)
 		return;
-	(void)sd_event_add_time_relative(m->event, &m->dump_retry, CLOCK_MONOTONIC, DUMP_RETRY_USEC,
-					 0, on_dump_retry, m);
+	m->dump_wait = m->dump_wait ? m->dump_wait * 2 : DUMP_RETRY_USEC;
+	if (m->dump_wait > DUMP_RETRY_MAX_USEC)
+		m->dump_wait = DUMP_RETRY_MAX_USEC;
+	(void)sd_event_add_time_relative(m->event, &m->dump_retry, CLOCK_MONOTONIC, m->dump_wait, 0,
+					 on_dump_retry, m);
 }
 
 /* systemd waits for this one, so it is said again until it could be said. */
@@ -186,6 +200,7 @@ static void dump_start(struct manager *m)
 	}
 	m->generation++;
 	m->dump_again = false;
+	m->dump_bad = false;
 	r = kernel_link_send_dump(&m->dumps);
 	if (r < 0) {
 		log_warning("Cannot ask the kernel for its devices: %s", strerror(-r));
@@ -201,6 +216,15 @@ static void dump_done(struct manager *m, int error, bool interrupted)
 	struct device *next;
 
 	m->dumping = false;
+	/*
+	 * Whatever could not be read may have been about any device: none is done with because it
+	 * was not named, and those that were read are recovered all the same.
+	 */
+	if (error >= 0 && m->dump_bad) {
+		become_ready(m);
+		dump_later(m);
+		return;
+	}
 	if (error < 0) {
 		log_warning("The kernel could not list its devices: %s", strerror(-error));
 		dump_later(m);
@@ -215,6 +239,7 @@ static void dump_done(struct manager *m, int error, bool interrupted)
 		if (d->generation != m->generation)
 			device_not_in_dump(d);
 	}
+	m->dump_wait = 0;
 	become_ready(m);
 }
 
@@ -226,6 +251,8 @@ static int dump_handler(const struct kernel_message *message, void *userdata)
 		return 0;
 	if (message->interrupted)
 		m->dump_again = true;
+	if (message->type == KERNEL_BAD)
+		m->dump_bad = true;
 	if (message->type == KERNEL_DEVICE)
 		device_kernel_update(m, KERNEL_DEVICE, &message->device);
 	else if (message->type == KERNEL_DONE || message->type == KERNEL_ERROR)
@@ -244,6 +271,8 @@ static int on_dumps(sd_event_source *s _unused_, int fd _unused_, uint32_t reven
 		if (r == -EAGAIN)
 			return 0;
 		if (r == -EBADMSG) {
+			/* Also when it was too short to say which dump it belongs to. */
+			m->dump_bad = true;
 			bad_message(m);
 		} else if (r < 0) {
 			log_warning("Cannot read the kernel's devices: %s", strerror(-r));

@@ -75,8 +75,11 @@ struct manager {
 	uint64_t generation; /* of the dump that runs, or ran last */
 	bool dumping;
 	bool dump_again;
-	bool ready;	 /* the kernel's devices are known */
-	bool ready_told; /* READY=1 was sent */
+	bool dump_bad;	    /* a message of it could not be read */
+	bool event_bad;	    /* likewise of the datagram at hand */
+	uint64_t dump_wait; /* us before the last retry; 0: none */
+	bool ready;	    /* the kernel's devices are known */
+	bool ready_told;    /* READY=1 was sent */
 	uint64_t watchdog_usec;
 	bool bad_message_logged;
 

@@ -123,14 +123,13 @@ static const struct {
 } broken[] = {
 	{IOMMU_RAS_A_DEVICE_EVENT_SEQ, "1234", 4},
 	{IOMMU_RAS_A_DEVICE_STATE, "12", 2},
-	{IOMMU_RAS_A_DEVICE_REASON, "", 0},
-	{IOMMU_RAS_A_DEVICE_STREAM_ID, "123", 3},
+	{IOMMU_RAS_A_DEVICE_FENCE_ID, "1234567", 7},
+	{IOMMU_RAS_A_DEVICE_BUS, "../bus", 7},
 	{IOMMU_RAS_A_DEVICE_DEV, "no end", 6},
 	{IOMMU_RAS_A_DEVICE_DEV, "", 1},
 	{IOMMU_RAS_A_DEVICE_DEV, "", 0},
 	{IOMMU_RAS_A_DEVICE_DEV, "../../etc", 10},
 	{IOMMU_RAS_A_DEVICE_DEV, "..", 3},
-	{IOMMU_RAS_A_DEVICE_DRIVER, "a/b", 4},
 	{IOMMU_RAS_A_DEVICE_BUS, "a bus name that is far too long", 32},
 	{IOMMU_RAS_A_DEVICE_DEV,
 	 "0000000000000000000000000000000000000000000000000000000000000000000000", 71},
@@ -142,6 +141,42 @@ START_TEST(refuses_broken_attributes)
 	put_device();
 	ck_assert_int_eq(nla_put(msg, broken[_i].type, broken[_i].len, broken[_i].data), 0);
 	ck_assert_int_eq(parse(), -EBADMSG);
+}
+END_TEST
+
+#define LONG_NAME "0123456789012345678901234567890123456789012345678901234567890123"
+
+static const struct {
+	int type;
+	const void *data;
+	int len;
+} odd[] = {
+	{IOMMU_RAS_A_DEVICE_DRIVER, LONG_NAME, sizeof(LONG_NAME)},
+	{IOMMU_RAS_A_DEVICE_DRIVER, "a/b", 4},
+	{IOMMU_RAS_A_DEVICE_DRIVER, "..", 3},
+	{IOMMU_RAS_A_DEVICE_DRIVER, "no end", 6},
+	{IOMMU_RAS_A_DEVICE_IOMMU, LONG_NAME, sizeof(LONG_NAME)},
+	{IOMMU_RAS_A_DEVICE_GROUP, "", 0},
+	{IOMMU_RAS_A_DEVICE_REASON, "", 0},
+	{IOMMU_RAS_A_DEVICE_STREAM_ID, "123", 3},
+	{IOMMU_RAS_A_DEVICE_SUPPRESSED, "1234", 4},
+};
+
+/* That a device is fenced counts for more than what its driver is called. */
+START_TEST(odd_attributes_count_as_not_sent)
+{
+	begin(IOMMU_RAS_CMD_DEVICE_FENCED_NTF);
+	ck_assert_int_eq(nla_put_string(msg, IOMMU_RAS_A_DEVICE_BUS, "pci"), 0);
+	ck_assert_int_eq(nla_put_string(msg, IOMMU_RAS_A_DEVICE_DEV, "0000:01:00.0"), 0);
+	ck_assert_int_eq(nla_put(msg, odd[_i].type, odd[_i].len, odd[_i].data), 0);
+	ck_assert_int_eq(nla_put_u32(msg, IOMMU_RAS_A_DEVICE_STATE, IOMMU_RAS_STATE_FENCED), 0);
+	ck_assert_int_eq(parse(), 0);
+	ck_assert_str_eq(got.device.driver, "");
+	ck_assert_str_eq(got.device.iommu, "");
+	ck_assert(!got.device.has_group);
+	ck_assert_uint_eq(got.device.reason, 0);
+	ck_assert_uint_eq(got.device.n_stream_ids, 0);
+	ck_assert_uint_eq(got.device.suppressed, 0);
 }
 END_TEST
 
@@ -302,6 +337,7 @@ Suite *kernel_msg_suite(void)
 	tcase_add_test(c, reads_every_attribute);
 	tcase_add_test(c, leaves_out_what_was_not_sent);
 	tcase_add_loop_test(c, refuses_broken_attributes, 0, ARRAY_SIZE(broken));
+	tcase_add_loop_test(c, odd_attributes_count_as_not_sent, 0, ARRAY_SIZE(odd));
 	tcase_add_test(c, refuses_a_message_about_nothing);
 	tcase_add_test(c, survives_every_length);
 	tcase_add_test(c, other_families_are_not_for_us);
