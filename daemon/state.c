@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "host.h"
 
@@ -38,21 +39,47 @@ int state_open(void)
 		return -errno;
 	if (mkdir(state_path(path, sizeof(path), "devices"), 0755) < 0 && errno != EEXIST)
 		return -errno;
-	lock_fd = open(state_path(path, sizeof(path), "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	if (lock_fd < 0)
+	lock_fd = open(state_path(path, sizeof(path), "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	/* Whoever may read it may keep a daemon from starting, with a read lock. */
+	if (lock_fd < 0 || fchmod(lock_fd, 0600) < 0)
 		return -errno;
 	if (fcntl(lock_fd, F_OFD_SETLK, &lock) < 0)
 		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 	return 0;
 }
 
+/* proc_locks(5) tells everybody who holds what: "1: OFDLCK ADVISORY WRITE -1 00:1a:123 0 EOF". */
+static bool lock_is_listed(const struct stat *st)
+{
+	char line[256];
+	_cleanup_fclose_ FILE *f = NULL;
+
+	snprintf(line, sizeof(line), "%s/locks", host_dir(HOST_PROC));
+	f = fopen(line, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned int major_number;
+		unsigned int minor_number;
+		unsigned long inode;
+
+		/* NOLINTNEXTLINE(cert-err34-c) */
+		if (sscanf(line, "%*s OFDLCK %*s WRITE %*s %x:%x:%lu", &major_number, &minor_number,
+			   &inode) == 3 &&
+		    makedev(major_number, minor_number) == st->st_dev && inode == st->st_ino)
+			return true;
+	}
+	return false;
+}
+
 bool state_daemon_runs(void)
 {
 	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 	char path[512];
+	struct stat st;
 	_cleanup_close_ int fd = open(state_path(path, sizeof(path), "lock"), O_RDONLY | O_CLOEXEC);
 
-	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	if (fd < 0)
+		return errno == EACCES && stat(path, &st) == 0 && lock_is_listed(&st);
+	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 static json_t *record_to_json(const struct device_record *record)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
 
 #include "host.h"
 #include "state.h"
@@ -166,6 +169,48 @@ START_TEST(a_record_that_cannot_be_written_is_an_error)
 }
 END_TEST
 
+/* An earlier version's file may be there. */
+START_TEST(the_lock_is_for_its_owner_only)
+{
+	char path[512];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/run/lock", unit_host_root());
+	ck_assert_int_eq(chmod(path, 0644), 0);
+	ck_assert_int_eq(state_open(), -EBUSY);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_mode & 07777, 0600);
+}
+END_TEST
+
+START_TEST(other_users_know_whether_a_daemon_runs)
+{
+	char path[512];
+	char locks[512];
+	struct stat st;
+	int status;
+
+	snprintf(path, sizeof(path), "%s/run/lock", unit_host_root());
+	ck_assert_int_eq(stat(path, &st), 0);
+	/* To become somebody else takes root; without it nobody at all may read the file. */
+	ck_assert_int_eq(chmod(path, 0), 0);
+	ck_assert_int_eq(chmod(unit_host_root(), 0755), 0);
+	for (int held = 0; held < 2; held++) {
+		snprintf(locks, sizeof(locks),
+			 "1: POSIX  ADVISORY  WRITE 1 00:01:77 0 EOF\n"
+			 "2: OFDLCK ADVISORY  %s -1 %02x:%02x:%lu 0 EOF\n",
+			 held ? "WRITE" : "READ ", major(st.st_dev), minor(st.st_dev),
+			 (unsigned long)st.st_ino);
+		unit_file("proc/locks", locks);
+		status = -1;
+		if (fork() == 0)
+			_exit((geteuid() == 0 && setuid(65534) < 0) ? 2 : state_daemon_runs());
+		ck_assert_int_gt(wait(&status), 0);
+		ck_assert_int_eq(status, W_EXITCODE(held, 0));
+	}
+}
+END_TEST
+
 START_TEST(knows_whether_a_daemon_runs)
 {
 	/* An open file description of the same process does not conflict through fork, but another
@@ -186,6 +231,8 @@ Suite *state_suite(void)
 	tcase_add_loop_test(c, damage_is_noticed, 0, ARRAY_SIZE(damage));
 	tcase_add_test(c, loads_all_that_is_there);
 	tcase_add_test(c, a_record_that_cannot_be_written_is_an_error);
+	tcase_add_test(c, the_lock_is_for_its_owner_only);
+	tcase_add_test(c, other_users_know_whether_a_daemon_runs);
 	tcase_add_test(c, knows_whether_a_daemon_runs);
 	suite_add_tcase(suite, c);
 	return suite;
