@@ -51,13 +51,33 @@ static void forget_debt(struct device *d)
 	d->rule = NULL;
 }
 
+/* Is another device in the place of the one that the record is about? */
+static bool replaced(const struct device *d)
+{
+	char identity[SYSFS_IDENTITY_SIZE];
+
+	return d->record.identity[0] &&
+	       sysfs_identity(d->record.bus, d->record.dev, identity, sizeof(identity)) >= 0 &&
+	       !streq(identity, d->record.identity);
+}
+
+/* Nothing of the story is this device's: neither what is owed, nor how often it was recovered. */
+static void forget_story(struct device *d)
+{
+	forget_debt(d);
+	d->resume = false;
+	d->record.n_recoveries = 0;
+	d->record.fence_id = 0;
+	d->record.identity[0] = '\0';
+}
+
 /* Is there something to put back that an attempt took away? */
 static bool owing(const struct device *d)
 {
 	const struct device_record *record = &d->record;
 	char now[RESET_METHOD_SIZE];
 
-	if (!record->prepared)
+	if (!record->prepared || replaced(d))
 		return false;
 	if (record->driver[0]) {
 		char driver[RAS_NAME_SIZE];
@@ -181,6 +201,7 @@ static enum recovery_input decide(struct device *d, bool resume)
 /* --- workers --------------------------------------------------------------------------------- */
 
 static void worker_ended(struct device *d);
+static void device_fenced(struct device *d, bool new_fence);
 
 static void worker_kill(struct device *d)
 {
@@ -281,7 +302,8 @@ static void worker_message_arrived(struct device *d, const struct worker_message
 			set_note(d, "%s", message->text);
 		if (message->protected)
 			set_note(d, "%s", message->text);
-		if (message->device.state != 0)
+		/* What it says is about the device that was there. */
+		if (message->device.state != 0 && d->record.state != RECOVERY_GONE)
 			device_kernel_update(d->manager, KERNEL_DEVICE, &message->device);
 		break;
 	}
@@ -346,6 +368,7 @@ static struct job *make_job(const struct device *d)
 		return NULL;
 	memcpy(job->bus, record->bus, sizeof(job->bus));
 	memcpy(job->dev, record->dev, sizeof(job->dev));
+	memcpy(job->identity, record->identity, sizeof(job->identity));
 	job->reset_methods = d->rule->reset_methods;
 	job->protect = d->rule->protect;
 	if (d->finish) {
@@ -402,6 +425,27 @@ static void start_attempt(struct device *d)
 	}
 }
 
+/*
+ * The worker of a device that is gone has ended. When another one came to the same place and was
+ * fenced meanwhile, its story begins only now. Frees @d.
+ */
+static void gone_ended(struct device *d)
+{
+	struct manager *m = d->manager;
+	struct ras_device kernel = d->kernel;
+	uint64_t generation = d->generation;
+
+	device_apply(d, INPUT_FAILED);
+	if (kernel.state != IOMMU_RAS_STATE_FENCED && kernel.state != IOMMU_RAS_STATE_SANITIZED)
+		return;
+	d = device_new(m, kernel.bus, kernel.dev);
+	if (!d)
+		return;
+	d->kernel = kernel;
+	d->generation = generation;
+	device_fenced(d, true);
+}
+
 /* The worker is gone, whatever it did. */
 static void worker_ended(struct device *d)
 {
@@ -412,8 +456,17 @@ static void worker_ended(struct device *d)
 	if (!d->worker_finished && d->record.note[0] == '\0')
 		set_note(d, "the worker was killed in %s",
 			 d->record.step[0] ? d->record.step : "its preparations");
-	if (!sysfs_device_exists(d->record.bus, d->record.dev) && d->record.state != RECOVERY_GONE)
+	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
+		d->kernel.state = 0;
+		if (d->record.state != RECOVERY_GONE)
+			device_apply(d, INPUT_REMOVED);
+	} else if (replaced(d) && d->record.state != RECOVERY_GONE) {
 		device_apply(d, INPUT_REMOVED);
+	}
+	if (d->record.state == RECOVERY_GONE) {
+		gone_ended(d);
+		return;
+	}
 
 	if (d->worker_protected) {
 		/* Nothing was tried. */
@@ -573,9 +626,14 @@ static void device_fenced(struct device *d, bool new_fence)
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
 	device_find_keys(d);
-	/* During a recovery it only means that the attempt is going to fail. */
-	if (!settled(d) && d->record.state != RECOVERY_GONE)
+	/*
+	 * During a recovery it only means that the attempt is going to fail; and a new device waits
+	 * for the end of the worker that was busy with the one before it.
+	 */
+	if (!settled(d))
 		return;
+	(void)sysfs_identity(d->record.bus, d->record.dev, d->record.identity,
+			     sizeof(d->record.identity));
 	if (!new_fence && !resume && d->record.state != RECOVERY_IDLE)
 		return;
 	if (!resume)
@@ -595,9 +653,18 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 		report_kernel(d, type, info);
 		if (d) {
 			d->kernel = *info;
+			/* Whatever is there from now on, this is not about it. */
+			d->kernel.state = 0;
 			device_apply(d, INPUT_REMOVED);
 		}
 		return;
+	}
+	/* Its removal was lost, or is still to be heard of. */
+	if (d && d->record.state != RECOVERY_GONE && replaced(d)) {
+		log_notice("%s: another device is in its place", d->record.dev);
+		d->kernel = (struct ras_device){0};
+		device_apply(d, INPUT_REMOVED);
+		d = device_find(m, info->bus, info->dev);
 	}
 	if (!d) {
 		if (info->state == IOMMU_RAS_STATE_ACTIVE) {
@@ -644,6 +711,12 @@ void device_not_in_dump(struct device *d)
 	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
 		if (was_fenced)
 			report_kernel(d, KERNEL_REMOVED, &d->kernel);
+		d->kernel.state = 0;
+		device_apply(d, INPUT_REMOVED);
+		return;
+	}
+	if (replaced(d)) {
+		d->kernel.state = 0;
 		device_apply(d, INPUT_REMOVED);
 		return;
 	}
@@ -702,10 +775,22 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	d->record.worker = 0;
 	d->record.next = 0;
 	device_find_keys(d);
+	/* Of a device that is gone nothing is owed to the one that comes after it. */
+	if (state == RECOVERY_GONE || replaced(d)) {
+		bool busy = take_over_worker(d, record->worker, record->worker_start);
+
+		forget_story(d);
+		if (busy) {
+			device_apply(d, INPUT_LINGERING);
+			device_apply(d, INPUT_REMOVED);
+		} else {
+			device_apply(d, INPUT_REMOVED);
+		}
+		return;
+	}
 	switch (state) {
 	case RECOVERY_RUNNING:
 	case RECOVERY_STUCK:
-	case RECOVERY_GONE:
 		d->resume = true;
 		if (take_over_worker(d, record->worker, record->worker_start)) {
 			log_warning("%s: worker %d of an earlier daemon is still busy with it",

@@ -84,11 +84,14 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   QUEUE),
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
 	},
-	/* Another device may come to the same place while the old worker is still stuck. */
+	/*
+	 * Another device may come to the same place while the old worker is still stuck. It waits
+	 * for its end, and is then a new device, with nothing of the old one.
+	 */
 	[RECOVERY_GONE] = {
-		[INPUT_RECOVER]        = T(STUCK,    NONE),
-		[INPUT_ISOLATE]        = T(STUCK,    NONE),
-		[INPUT_IGNORE]         = T(STUCK,    NONE),
+		[INPUT_RECOVER]        = T(GONE,     NONE),
+		[INPUT_ISOLATE]        = T(GONE,     NONE),
+		[INPUT_IGNORE]         = T(GONE,     NONE),
 		[INPUT_UNFENCED]       = T(GONE,     NONE),
 		[INPUT_UNFENCED_OWING] = T(GONE,     NONE),
 		[INPUT_REMOVED]        = T(GONE,     NONE),

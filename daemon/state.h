@@ -12,6 +12,7 @@
 
 #include "kernel-msg.h"
 #include "recovery.h"
+#include "sysfs.h"
 
 #define STATE_RECOVERIES_MAX 32
 #define STATE_NOTE_SIZE	     256
@@ -20,6 +21,7 @@
 struct device_record {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
+	char identity[SYSFS_IDENTITY_SIZE]; /* whose story this is; "" for not known */
 	enum recovery_state state;
 	uint64_t fence_id;     /* the fence this is about */
 	unsigned int attempts; /* begun for it */

@@ -78,6 +78,12 @@ static void restore_reset_method(struct step_context *c)
 int steps_prepare(struct step_context *c)
 {
 	struct job *job = c->job;
+	char identity[SYSFS_IDENTITY_SIZE];
+
+	if (sysfs_identity(job->bus, job->dev, identity, sizeof(identity)) < 0)
+		return fail(c, -ENODEV, "the device is gone");
+	if (job->identity[0] && !streq(identity, job->identity))
+		return fail(c, -ENODEV, "another device is in its place");
 
 	if (job->prepared) {
 		restore_reset_method(c);

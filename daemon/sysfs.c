@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "host.h"
 
@@ -55,4 +56,26 @@ int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, si
 	name = strrchr(target, '/');
 	name = name ? name + 1 : target;
 	return str_copy(buf, size, name) ? 0 : -ENAMETOOLONG;
+}
+
+int sysfs_identity(const char *bus, const char *dev, char *buf, size_t size)
+{
+	static const char *const ids[] = {"vendor", "device", "subsystem_vendor",
+					  "subsystem_device", "revision"};
+	char path[SYSFS_PATH_SIZE];
+	struct stat st;
+	size_t used;
+
+	buf[0] = '\0';
+	if (stat(sysfs_device_path(path, sizeof(path), bus, dev, ""), &st) < 0)
+		return -errno;
+	used = (size_t)snprintf(buf, size, "%ju", (uintmax_t)st.st_ino);
+	for (size_t i = 0; i < ARRAY_SIZE(ids) && used < size; i++) {
+		char id[16];
+
+		/* Other buses than PCI have none of them. */
+		(void)sysfs_read(bus, dev, ids[i], id, sizeof(id));
+		used += (size_t)snprintf(buf + used, size - used, " %s", id[0] ? id : "-");
+	}
+	return 0;
 }

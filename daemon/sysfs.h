@@ -24,4 +24,12 @@ int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, si
  */
 int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, size_t size);
 
+/*
+ * What tells the device from another one that is put into its place later: the inode of its
+ * directory, which the kernel makes anew for each device that it finds, and the ids of the card.
+ * Returns 0, or -errno with "" in @buf.
+ */
+int sysfs_identity(const char *bus, const char *dev, char *buf, size_t size);
+#define SYSFS_IDENTITY_SIZE 128
+
 #endif

@@ -16,6 +16,7 @@
 struct job {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
+	char identity[SYSFS_IDENTITY_SIZE];
 	const char *reset_methods; /* NULL: the kernel's choice */
 	unsigned int protect;
 	struct step steps[RULE_STEPS_MAX + 1]; /* the last one is always STEP_VERIFY */

@@ -13,6 +13,7 @@
 static const struct device_record sample = {
 	.bus = "pci",
 	.dev = "0000:01:00.0",
+	.identity = "4711 0x1b36 0x0010 - - 0x02",
 	.state = RECOVERY_RUNNING,
 	.fence_id = UINT64_C(1) << 60,
 	.attempts = 2,
@@ -44,6 +45,7 @@ START_TEST(round_trip)
 	ck_assert_int_eq(state_save(&sample), 0);
 	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), 0);
 	ck_assert_int_eq(record.state, sample.state);
+	ck_assert_str_eq(record.identity, sample.identity);
 	ck_assert_uint_eq(record.fence_id, sample.fence_id);
 	ck_assert_uint_eq(record.attempts, 2);
 	ck_assert_str_eq(record.rule, sample.rule);
