@@ -83,7 +83,8 @@ static bool owing(const struct device *d)
 		char driver[RAS_NAME_SIZE];
 		int r = sysfs_link(record->bus, record->dev, "driver", driver, sizeof(driver));
 
-		if (r == -ENOENT || (r >= 0 && !streq(driver, record->driver)))
+		/* Who bound another one has decided what the device is for. */
+		if (r == -ENOENT)
 			return true;
 	}
 	return record->reset_method[0] &&
@@ -532,13 +533,15 @@ static void device_apply(struct device *d, enum recovery_input input)
 	log_debug("%s: %s, %s: now %s", d->record.dev, recovery_state_name(before),
 		  recovery_input_name(input), recovery_state_name(t.next));
 	enter_state(d, t.next);
+	/* A device that is well gets what it is owed, and nothing else is done to it. */
+	if (t.next == RECOVERY_QUEUED && input == INPUT_UNFENCED_OWING)
+		d->finish = true;
 	switch (t.action) {
 	case DO_NONE:
 		if (t.next == before)
 			return;
 		break;
 	case DO_QUEUE:
-		d->finish |= input == INPUT_UNFENCED_OWING;
 		break;
 	case DO_START:
 		start_attempt(d);
@@ -625,6 +628,7 @@ static void device_fenced(struct device *d, bool new_fence)
 
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
+	d->finish = false;
 	device_find_keys(d);
 	/*
 	 * During a recovery it only means that the attempt is going to fail; and a new device waits
@@ -650,6 +654,9 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	bool new_fence;
 
 	if (type == KERNEL_REMOVED) {
+		/* A reply has overtaken it: the device that is there now came later. */
+		if (d && info->event_seq != 0 && info->event_seq <= d->kernel.event_seq)
+			return;
 		report_kernel(d, type, info);
 		if (d) {
 			d->kernel = *info;

@@ -85,25 +85,44 @@ int steps_prepare(struct step_context *c)
 	if (job->identity[0] && !streq(identity, job->identity))
 		return fail(c, -ENODEV, "another device is in its place");
 
-	if (job->prepared) {
+	if (job->prepared)
 		restore_reset_method(c);
+	/* Whatever rule is the first that changes it, be it in a later attempt. */
+	if (job->reset_methods && job->reset_method[0] == '\0')
+		(void)sysfs_read(job->bus, job->dev, "reset_method", job->reset_method,
+				 sizeof(job->reset_method));
+	if (job->prepared)
 		return 0;
-	}
 	int r = current_driver(c, job->driver, sizeof(job->driver));
 
 	if (r < 0)
 		return r;
 	current_override(c, job->driver_override, sizeof(job->driver_override));
-	if (job->reset_methods)
-		(void)sysfs_read(job->bus, job->dev, "reset_method", job->reset_method,
-				 sizeof(job->reset_method));
 	return 0;
+}
+
+/*
+ * What the daemon heard may be old, and the operator quick: a device that works is not taken away
+ * from who uses it. Returns 1 when it is well, with a remark; 0 when not; or -errno.
+ */
+static int not_fenced(struct step_context *c)
+{
+	int r = ask_kernel(c);
+
+	if (r < 0 || c->device.state != IOMMU_RAS_STATE_ACTIVE)
+		return r;
+	(void)fail(c, 0, "not needed, the kernel says that it is not fenced any more");
+	return 1;
 }
 
 static int step_unbind(struct step_context *c)
 {
 	char driver[RAS_NAME_SIZE];
-	int r = current_driver(c, driver, sizeof(driver));
+	int r = not_fenced(c);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	r = current_driver(c, driver, sizeof(driver));
 
 	if (r < 0)
 		return r;
@@ -172,8 +191,10 @@ static int choose_reset_methods(struct step_context *c)
 static int step_reset(struct step_context *c)
 {
 	char driver[RAS_NAME_SIZE] = "";
-	int r = 0;
+	int r = not_fenced(c);
 
+	if (r != 0)
+		return r < 0 ? r : 0;
 	if (c->job->reset_methods)
 		r = choose_reset_methods(c);
 	if (r >= 0) {
@@ -227,6 +248,17 @@ static int step_bind(struct step_context *c)
 		return r;
 	if (job->driver[0] == '\0')
 		return fail(c, 0, "no driver was bound before");
+	if (streq(driver, job->driver))
+		return fail(c, 0, "%s was bound already", driver);
+	if (driver[0]) {
+		r = ask_kernel(c);
+		if (r < 0)
+			return r;
+		if (c->device.state == IOMMU_RAS_STATE_ACTIVE)
+			return fail(c, 0, "somebody bound %s in place of %s, and it stays", driver,
+				    job->driver);
+		return fail(c, -EBUSY, "somebody bound %s in place of %s", driver, job->driver);
+	}
 	current_override(c, override, sizeof(override));
 	if (!streq(override, job->driver_override)) {
 		r = write_attribute(c, "driver_override",
@@ -235,10 +267,6 @@ static int step_bind(struct step_context *c)
 			return fail(c, r, "cannot put driver_override back to \"%s\": %s",
 				    job->driver_override, strerror(-r));
 	}
-	if (streq(driver, job->driver))
-		return fail(c, 0, "%s was bound already", driver);
-	if (driver[0])
-		return fail(c, -EBUSY, "somebody bound %s in place of %s", driver, job->driver);
 	snprintf(path, sizeof(path), "%s/bus/%s/drivers/%s/bind", host_dir(HOST_SYS), job->bus,
 		 job->driver);
 	r = host_sysfs_write(path, job->dev);
@@ -268,10 +296,10 @@ static int step_verify(struct step_context *c)
 	r = current_driver(c, driver, sizeof(driver));
 	if (r < 0)
 		return r;
+	if (driver[0] == '\0' && c->job->driver[0])
+		return fail(c, -EIO, "its driver is none, and was %s before", c->job->driver);
 	if (!streq(driver, c->job->driver))
-		return fail(c, -EIO, "its driver is %s, and was %s before",
-			    driver[0] ? driver : "none",
-			    c->job->driver[0] ? c->job->driver : "none");
+		return fail(c, 0, "%s is bound, by other hands than ours", driver);
 	return 0;
 }
 
