@@ -34,7 +34,7 @@ int ctl_parse_device(const char *text, char name[static PCI_NAME_SIZE])
 		fprintf(stderr,
 			"\"%s\" is not a PCI device; write it as lspci does, such as 01:00.0 or "
 			"0000:01:00.0, or as a path below /sys\n",
-			text);
+			VISIBLE(text));
 		return CTL_USAGE;
 	}
 	pci_address_format(&address, name);

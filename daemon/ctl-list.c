@@ -128,6 +128,8 @@ static void fill_cells(const struct row *row, bool daemon, struct cells *cells)
 		str_copy(cells->text[5], sizeof(cells->text[5]), "-");
 	ctl_device_name(device->bus, device->dev, name, sizeof(name));
 	str_copy(cells->text[6], sizeof(cells->text[6]), name[0] ? name : "-");
+	for (int i = 0; i < COLUMNS; i++)
+		str_copy(cells->text[i], sizeof(cells->text[i]), VISIBLE(cells->text[i]));
 }
 
 static void print_row(const char text[COLUMNS][128], const size_t *width, int columns)
@@ -227,7 +229,7 @@ int ctl_list(const struct ctl *ctl, int argc, char **argv)
 		fprintf(stderr,
 			"\"list\" takes no arguments, found \"%s\"; for one device: "
 			"smmu-rasctl show %s\n",
-			argv[1], argv[1]);
+			VISIBLE(argv[1]), VISIBLE(argv[1]));
 		return CTL_USAGE;
 	}
 	r = collect(&rows);

@@ -76,6 +76,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (streq(argv[optind], verbs[i].name))
 			return verbs[i].run(&ctl, argc - optind, argv + optind);
-	fprintf(stderr, "Unknown verb \"%s\"; use list, show, monitor or policy\n", argv[optind]);
+	fprintf(stderr, "Unknown verb \"%s\"; use list, show, monitor or policy\n",
+		VISIBLE(argv[optind]));
 	return CTL_USAGE;
 }

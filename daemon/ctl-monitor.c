@@ -34,8 +34,8 @@ static int print_event(const struct monitor *m, const char *event, const struct 
 		return ctl_print_json(json, true) == CTL_OK ? 0 : -EPIPE;
 	}
 	print_time();
-	printf("%-11s  %s  %-10s  %-14s  fence %" PRIu64, event, device->dev,
-	       device->driver[0] ? device->driver : "(no driver)",
+	printf("%-11s  %s  %-10s  %-14s  fence %" PRIu64, event, VISIBLE(device->dev),
+	       device->driver[0] ? VISIBLE(device->driver) : "(no driver)",
 	       device->reason ? ras_reason_name(device->reason) : "-", device->fence_id);
 	if (device->suppressed)
 		printf(", %" PRIu64 " invalidations not sent", device->suppressed);
@@ -110,7 +110,7 @@ int ctl_monitor(const struct ctl *ctl, int argc, char **argv)
 	int r;
 
 	if (argc > 1) {
-		fprintf(stderr, "\"monitor\" takes no arguments, found \"%s\"\n", argv[1]);
+		fprintf(stderr, "\"monitor\" takes no arguments, found \"%s\"\n", VISIBLE(argv[1]));
 		return CTL_USAGE;
 	}
 	r = ctl_connect(&link);

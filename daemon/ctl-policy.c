@@ -9,10 +9,11 @@
 static int load(const char *file, struct policy **ret)
 {
 	char error[POLICY_ERROR_SIZE];
+	char visible[4 * POLICY_ERROR_SIZE];
 	int r = file ? policy_load_file(file, ret, error) : policy_load(ret, error);
 
 	if (r < 0) {
-		fprintf(stderr, "%s\n", error);
+		fprintf(stderr, "%s\n", str_visible(visible, sizeof(visible), error));
 		return CTL_FAILURE;
 	}
 	return CTL_OK;
@@ -31,7 +32,7 @@ static int check(const struct ctl *ctl, const char *file)
 					     policy->sources),
 				   false);
 	else if (policy->sources)
-		printf("%s: good, %zu rule%s\n", policy->sources, policy->n_rules - 1,
+		printf("%s: good, %zu rule%s\n", VISIBLE(policy->sources), policy->n_rules - 1,
 		       policy->n_rules == 2 ? "" : "s");
 	else
 		printf("There is no policy file; the built-in rule applies to all devices\n");
@@ -127,7 +128,7 @@ static int explain(const struct ctl *ctl, const char *device)
 	if (!ctl->json)
 		printf("%s: vendor %s, device %s, class %s, driver %s, reason %s%s\n", name,
 		       s.match.values[MATCH_VENDOR], s.match.values[MATCH_DEVICE],
-		       s.match.values[MATCH_CLASS], s.driver[0] ? s.driver : "none",
+		       s.match.values[MATCH_CLASS], s.driver[0] ? VISIBLE(s.driver) : "none",
 		       s.match.values[MATCH_REASON], s.kernel.reason ? "" : " (if it were fenced)");
 	for (size_t i = 0; i < policy->n_rules && !rule; i++) {
 		const struct rule *candidate = policy->rules[i];
@@ -142,8 +143,9 @@ static int explain(const struct ctl *ctl, const char *device)
 							       match_key_name(key), "value",
 							       s.match.values[key]));
 		else
-			printf("  no   %s (%s): %s is \"%s\"\n", candidate->name, candidate->origin,
-			       match_key_name(key), s.match.values[key]);
+			printf("  no   %s (%s): %s is \"%s\"\n", VISIBLE(candidate->name),
+			       VISIBLE(candidate->origin), match_key_name(key),
+			       VISIBLE(s.match.values[key]));
 	}
 	if (!rule) {
 		/* A finished policy ends with a rule for everything. */
@@ -155,7 +157,8 @@ static int explain(const struct ctl *ctl, const char *device)
 					     "tried", json_incref(tried)),
 				   false);
 	} else {
-		printf("  yes  %s (%s): %s", rule->name, rule->origin, action_name(rule->action));
+		printf("  yes  %s (%s): %s", VISIBLE(rule->name), VISIBLE(rule->origin),
+		       action_name(rule->action));
 		if (rule->action == ACTION_RECOVER)
 			printf(": %s; up to %u attempts, %s for a step",
 			       steps_text(rule, steps, sizeof(steps)), rule->attempts,

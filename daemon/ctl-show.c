@@ -12,8 +12,8 @@ static void print_kernel(const struct ras_device *device)
 	uint64_t begun = ctl_fence_time(device);
 	char buf[256];
 
-	printf("%s  %s\n", device->dev,
-	       ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
+	printf("%s  %s\n", VISIBLE(device->dev),
+	       VISIBLE(ctl_device_name(device->bus, device->dev, buf, sizeof(buf))));
 	printf("%16s: %s\n", "State", ras_state_name(device->state));
 	if (device->reason)
 		printf("%16s: %s%s\n",
@@ -30,9 +30,9 @@ static void print_kernel(const struct ras_device *device)
 	if (device->suppressed)
 		printf("%16s: %" PRIu64 " invalidations not sent\n", "Suppressed",
 		       device->suppressed);
-	printf("%16s: %s\n", "Driver", device->driver[0] ? device->driver : "none");
+	printf("%16s: %s\n", "Driver", device->driver[0] ? VISIBLE(device->driver) : "none");
 	if (device->iommu[0])
-		printf("%16s: %s\n", "IOMMU", device->iommu);
+		printf("%16s: %s\n", "IOMMU", VISIBLE(device->iommu));
 	if (device->has_group)
 		printf("%16s: %" PRIu32 "\n", "IOMMU group", device->group);
 	if (device->n_stream_ids) {
@@ -42,21 +42,21 @@ static void print_kernel(const struct ras_device *device)
 		printf("%s\n", device->n_stream_ids > RAS_STREAM_IDS_MAX ? " ..." : "");
 	}
 	if (sysfs_read(device->bus, device->dev, "reset_method", buf, sizeof(buf)) >= 0)
-		printf("%16s: %s\n", "Reset methods", buf[0] ? buf : "none");
+		printf("%16s: %s\n", "Reset methods", buf[0] ? VISIBLE(buf) : "none");
 }
 
 static void print_record(const struct device_record *record, bool daemon)
 {
 	char buf[128];
 
-	printf("%16s: %s\n", "Recovery", ctl_recovery_text(record, buf, sizeof(buf)));
+	printf("%16s: %s\n", "Recovery", VISIBLE(ctl_recovery_text(record, buf, sizeof(buf))));
 	printf("%16s: %s\n", "Since", ctl_time_text(record->since, buf, sizeof(buf)));
 	if (record->rule[0])
-		printf("%16s: %s\n", "Rule", record->rule);
+		printf("%16s: %s\n", "Rule", VISIBLE(record->rule));
 	if (record->note[0])
-		printf("%16s: %s\n", "Because", record->note);
+		printf("%16s: %s\n", "Because", VISIBLE(record->note));
 	if (record->driver[0])
-		printf("%16s: %s\n", "Driver to bind", record->driver);
+		printf("%16s: %s\n", "Driver to bind", VISIBLE(record->driver));
 	if (!daemon)
 		printf("%16s  smmu-rasd is not running; it goes on when it is started\n", "");
 }
@@ -89,7 +89,7 @@ int ctl_show(const struct ctl *ctl, int argc, char **argv)
 	if (r == -ENODEV) {
 		if (sysfs_device_exists("pci", name))
 			fprintf(stderr, "%s cannot be fenced: %s\n", name,
-				text[0] ? text : "it is not behind an IOMMU");
+				text[0] ? VISIBLE(text) : "it is not behind an IOMMU");
 		else
 			fprintf(stderr,
 				"There is no PCI device %s; lspci -D lists those that are\n", name);
@@ -97,7 +97,7 @@ int ctl_show(const struct ctl *ctl, int argc, char **argv)
 	}
 	if (r < 0) {
 		fprintf(stderr, "The kernel does not tell about %s: %s\n", name,
-			text[0] ? text : strerror(-r));
+			text[0] ? VISIBLE(text) : strerror(-r));
 		return CTL_FAILURE;
 	}
 	has_record = ctl_record("pci", name, &record);

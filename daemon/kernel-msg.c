@@ -60,7 +60,9 @@ static bool attr_name(struct nlattr *attr, char *dst, size_t size)
 	size_t len = (size_t)nla_len(attr);
 	const char *s = nla_data(attr);
 
-	return len > 0 && strnlen(s, len) < len && s[0] != '\0' && str_copy(dst, size, s);
+	/* It is printed, and becomes part of JSON. */
+	return len > 0 && strnlen(s, len) < len && s[0] != '\0' && str_copy(dst, size, s) &&
+	       streq(VISIBLE(dst), dst);
 }
 
 static bool attr_u32(struct nlattr *attr, uint32_t *ret)
@@ -285,7 +287,10 @@ static void parse_error_text(const struct nlmsghdr *nlh, const struct nlmsgerr *
 			const char *s = nla_data(attr);
 			size_t len = strnlen(s, (size_t)nla_len(attr));
 
-			snprintf(dst, size, "%.*s", (int)len, s);
+			char raw[512];
+
+			snprintf(raw, sizeof(raw), "%.*s", (int)len, s);
+			str_visible(dst, size, raw);
 		}
 	}
 }

@@ -29,6 +29,7 @@ static void add_field(struct log_record *record, const char *name, const char *f
 {
 	size_t room = sizeof(record->text) - record->used;
 	size_t start = record->used;
+	char raw[sizeof(record->text)];
 	int head;
 	int body;
 
@@ -38,11 +39,10 @@ static void add_field(struct log_record *record, const char *name, const char *f
 	if (head < 0 || (size_t)head >= room)
 		return;
 	room -= (size_t)head;
-	body = vsnprintf(record->text + start + head, room, format, ap);
-	if (body < 0)
+	/* Names come from the kernel, from files and from others' mount points. */
+	if (vsnprintf(raw, sizeof(raw), format, ap) < 0)
 		return;
-	if ((size_t)body >= room)
-		body = (int)room - 1;
+	body = (int)strlen(str_visible(record->text + start + head, room, raw));
 	record->fields[record->n_fields].offset = start;
 	record->fields[record->n_fields].length = (size_t)head + (size_t)body;
 	record->n_fields++;

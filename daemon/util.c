@@ -18,6 +18,54 @@ bool str_copy(char *dst, size_t size, const char *src)
 	return fits;
 }
 
+/* The length of the character at @s if it is good UTF-8 and no control character, or 0. */
+static size_t visible_length(const unsigned char *s)
+{
+	uint32_t c = s[0];
+	size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+	if (n > 1)
+		c &= 0x7fU >> n;
+	for (size_t i = 1; i < n; i++) {
+		/* Also ends at a NUL. */
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	/* Too long a form, a surrogate, or beyond Unicode. */
+	if ((n == 3 && c < 0x800) || (n == 4 && (c < 0x10000 || c > 0x10ffff)) ||
+	    (c >= 0xd800 && c < 0xe000))
+		return 0;
+	/* C0, DEL and C1; line ends and directions that turn the rest of a line around. */
+	if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 ||
+	    (c >= 0x200e && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
+	    (c >= 0x2066 && c <= 0x2069))
+		return 0;
+	return n;
+}
+
+const char *str_visible(char *dst, size_t size, const char *src)
+{
+	size_t used = 0;
+
+	while (*src) {
+		size_t n = visible_length((const unsigned char *)src);
+
+		if (used + (n ? n : 4) >= size)
+			break;
+		if (n) {
+			memcpy(dst + used, src, n);
+			used += n;
+			src += n;
+		} else {
+			used += (size_t)snprintf(dst + used, size - used, "\\x%02x",
+						 (unsigned char)*src++);
+		}
+	}
+	dst[used] = '\0';
+	return dst;
+}
+
 char *str_chomp(char *s)
 {
 	size_t len = strlen(s);

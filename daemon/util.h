@@ -60,6 +60,15 @@ static inline bool streq_ptr(const char *a, const char *b)
  */
 bool str_copy(char *dst, size_t size, const char *src);
 
+/*
+ * Copies @src to @dst so that a terminal can do nothing but show it: bytes of control characters
+ * and those that are not UTF-8 become \\xNN. Cuts between characters what does not fit in @size.
+ * Returns @dst.
+ */
+const char *str_visible(char *dst, size_t size, const char *src);
+/* The same in storage of its own, valid to the end of the block. */
+#define VISIBLE(s) str_visible((char[512]){0}, 512, (s))
+
 /* Takes trailing blanks and newlines off @s, in place. Returns @s. */
 char *str_chomp(char *s);
 

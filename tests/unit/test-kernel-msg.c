@@ -155,6 +155,8 @@ static const struct {
 	{IOMMU_RAS_A_DEVICE_DRIVER, "a/b", 4},
 	{IOMMU_RAS_A_DEVICE_DRIVER, "..", 3},
 	{IOMMU_RAS_A_DEVICE_DRIVER, "no end", 6},
+	{IOMMU_RAS_A_DEVICE_DRIVER, "\033[2J", 5},
+	{IOMMU_RAS_A_DEVICE_DRIVER, "\377", 2},
 	{IOMMU_RAS_A_DEVICE_IOMMU, LONG_NAME, sizeof(LONG_NAME)},
 	{IOMMU_RAS_A_DEVICE_GROUP, "", 0},
 	{IOMMU_RAS_A_DEVICE_REASON, "", 0},
@@ -287,11 +289,11 @@ static void put_error(int error, uint16_t flags, const char *text, uint32_t requ
 
 START_TEST(reads_errors_and_their_texts)
 {
-	put_error(-ENODEV, NLM_F_ACK_TLVS | NLM_F_CAPPED, "no such device", 400);
+	put_error(-ENODEV, NLM_F_ACK_TLVS | NLM_F_CAPPED, "no such\ndevice", 400);
 	ck_assert_int_eq(parse(), 0);
 	ck_assert_int_eq(got.type, KERNEL_ERROR);
 	ck_assert_int_eq(got.error, -ENODEV);
-	ck_assert_str_eq(got.text, "no such device");
+	ck_assert_str_eq(got.text, "no such\\x0adevice");
 	ck_assert_uint_eq(got.seq, 5);
 }
 END_TEST

@@ -64,6 +64,32 @@ START_TEST(copies_strings)
 }
 END_TEST
 
+static const struct {
+	const char *from;
+	const char *to;
+} visible[] = {
+	{"/mnt/Daten f\303\274r \342\202\254, \360\237\222\276", NULL},
+	{"a\\b", NULL},
+	{"\033]0;owned\007\n", "\\x1b]0;owned\\x07\\x0a"},
+	{"\177\302\233[2J", "\\x7f\\xc2\\x9b[2J"},
+	{"\377a\300\257b\355\240\200", "\\xffa\\xc0\\xafb\\xed\\xa0\\x80"},
+	{"cut \342\202", "cut \\xe2\\x82"},
+	{"\342\200\256txt", "\\xe2\\x80\\xaetxt"},
+};
+
+START_TEST(shows_what_a_terminal_would_obey)
+{
+	const char *to = visible[_i].to ? visible[_i].to : visible[_i].from;
+	char small[6];
+
+	ck_assert_str_eq(VISIBLE(visible[_i].from), to);
+	/* Not even one byte too many, and no half of a character. */
+	str_visible(small, sizeof(small), visible[_i].from);
+	ck_assert_uint_lt(strlen(small), sizeof(small));
+	ck_assert_int_eq(strncmp(small, to, strlen(small)), 0);
+}
+END_TEST
+
 Suite *util_suite(void)
 {
 	Suite *suite = suite_create("util");
@@ -72,6 +98,7 @@ Suite *util_suite(void)
 	tcase_add_loop_test(c, parses_spans, 0, ARRAY_SIZE(spans));
 	tcase_add_loop_test(c, formats_spans, 0, ARRAY_SIZE(formats));
 	tcase_add_test(c, copies_strings);
+	tcase_add_loop_test(c, shows_what_a_terminal_would_obey, 0, ARRAY_SIZE(visible));
 	suite_add_tcase(suite, c);
 	return suite;
 }
