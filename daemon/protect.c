@@ -201,37 +201,93 @@ static FILE *open_proc(const char *name)
 	return fopen(path, "re");
 }
 
+/*
+ * Filesystems whose device numbers are their own, so that only the name of the source tells where
+ * they are. Of all others it tells nothing: who mounts with FUSE writes there what he likes.
+ */
+static const char *const anonymous_types[] = {"btrfs", "bcachefs"};
+
+static const char *find_anonymous(const struct names *names, const char *type, char *source)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(anonymous_types); i++) {
+		const char *found = NULL;
+
+		if (!streq(type, anonymous_types[i]))
+			continue;
+		/* bcachefs names all its disks: "/dev/sda:/dev/sdb". */
+		for (char *part = source; part && !found; source = part) {
+			char *colon = strstr(part, ":/dev/");
+
+			if (colon)
+				*colon++ = '\0';
+			found = find_source(names, part);
+			part = colon;
+		}
+		return found;
+	}
+	return NULL;
+}
+
+/* Where a line of mountinfo is mounted, as far as it matters here. Points into the line. */
+struct mount {
+	const char *number;
+	const char *target;
+	const char *type;
+	char *source;
+};
+
+/*
+ * proc(5): "36 35 98:0 /root /mount/point options [field...] - type source options". Only blanks
+ * part the fields; other white space stands as it is in the name of a directory.
+ */
+static bool parse_mount(char *line, struct mount *ret)
+{
+	unsigned int field = 0;
+	unsigned int dash = 0;
+	char *word;
+
+	*ret = (struct mount){0};
+	for (; (word = strsep(&line, " ")); field++) {
+		if (field == 2)
+			ret->number = word;
+		else if (field == 4)
+			ret->target = word;
+		else if (field > 5 && !dash && streq(word, "-"))
+			dash = field;
+		else if (dash && field == dash + 1)
+			ret->type = word;
+		else if (dash && field == dash + 2)
+			ret->source = word;
+	}
+	return ret->source;
+}
+
 /* Returns true with a text when something is mounted from @names, or when that cannot be told. */
 static bool check_mounted(const struct names *names, char *text, size_t size)
 {
 	_cleanup_fclose_ FILE *f = open_proc("self/mountinfo");
-	char line[8192];
+	_cleanup_free_ char *line = NULL;
+	size_t line_size = 0;
 
 	if (!f) {
 		snprintf(text, size, "cannot tell what is mounted from it: %m");
 		return true;
 	}
-	/* proc(5): "36 35 98:0 /root /mount/point options - type source options" */
-	while (fgets(line, sizeof(line), f)) {
-		char number[32];
-		char target[256];
-		char source[256] = "";
-		const char *rest = strstr(line, " - ");
+	while (getline(&line, &line_size, f) >= 0) {
+		struct mount mount;
 		const char *name;
+		char target[81];
 
-		if (sscanf(line, "%*s %*s %31s %*s %255s", number, target) != 2)
+		if (!parse_mount(line, &mount))
 			continue;
-		/* Some filesystems (btrfs) have numbers of their own. */
-		if (rest && sscanf(rest, " - %*s %255s", source) != 1)
-			source[0] = '\0';
-		name = find_number(names, number);
-		if (!name)
-			name = find_source(names, source);
+		name = find_number(names, mount.number);
+		if (!name && strncmp(mount.number, "0:", 2) == 0)
+			name = find_anonymous(names, mount.type, mount.source);
 		if (name) {
 			snprintf(text, size,
-				 "it holds the filesystem mounted on %.80s (%s); unmount it, or "
+				 "it holds the filesystem mounted on %s (%s); unmount it, or "
 				 "leave \"mounted\" out of the rule's \"protect\"",
-				 target, name);
+				 str_visible(target, sizeof(target), mount.target), name);
 			return true;
 		}
 	}
@@ -254,10 +310,12 @@ static bool check_swap(const struct names *names, char *text, size_t size)
 		char source[256];
 
 		if (sscanf(line, "%255s", source) == 1 && find_source(names, source)) {
+			char visible[81];
+
 			snprintf(text, size,
-				 "it holds active swap, %.80s; run swapoff, or leave \"swap\" out "
+				 "it holds active swap, %s; run swapoff, or leave \"swap\" out "
 				 "of the rule's \"protect\"",
-				 source);
+				 str_visible(visible, sizeof(visible), source));
 			return true;
 		}
 	}
@@ -271,7 +329,7 @@ static bool route_found(const struct names *names, const char *interface, char *
 	snprintf(text, size,
 		 "the default route goes through it (%s); move the route, or leave "
 		 "\"default-route\" out of the rule's \"protect\"",
-		 interface);
+		 VISIBLE(interface));
 	return true;
 }
 
@@ -305,16 +363,13 @@ static bool check_default_route(const struct names *names, char *text, size_t si
 	return false;
 }
 
-bool protect_check(unsigned int mask, const char *bus, const char *dev, const char *driver,
-		   char *text, size_t size)
+static bool check_one(unsigned int mask, const char *bus, const char *dev, const char *driver,
+		      char *text, size_t size)
 {
 	_cleanup_free_ struct names *names = NULL;
 	char path[SYSFS_PATH_SIZE];
 	char real[PATH_MAX];
 
-	text[0] = '\0';
-	if (mask == 0)
-		return false;
 	/*
 	 * Whether a guest has the device open at this moment cannot be seen without looking into
 	 * other processes, for which the daemon has no privilege. Being bound is use enough.
@@ -352,4 +407,48 @@ bool protect_check(unsigned int mask, const char *bus, const char *dev, const ch
 			return true;
 	}
 	return false;
+}
+
+/* The driver of the PF takes all its VFs with it, which stand next to it in sysfs, not below. */
+static bool check_functions(unsigned int mask, const char *bus, const char *dev, char *text,
+			    size_t size)
+{
+	char path[SYSFS_PATH_SIZE];
+	struct dirent *entry;
+	bool used = false;
+	DIR *dir = opendir(sysfs_device_path(path, sizeof(path), bus, dev, ""));
+
+	if (!dir) {
+		snprintf(text, size, "cannot tell whether it has virtual functions: %m");
+		return true;
+	}
+	while (!used && (entry = readdir(dir))) {
+		char function[RAS_DEV_SIZE];
+		char driver[RAS_NAME_SIZE] = "";
+		char why[224];
+
+		if (strncmp(entry->d_name, "virtfn", 6) != 0)
+			continue;
+		if (sysfs_link(bus, dev, entry->d_name, function, sizeof(function)) < 0) {
+			snprintf(text, size, "cannot tell what its %.32s is", entry->d_name);
+			used = true;
+			continue;
+		}
+		(void)sysfs_link(bus, function, "driver", driver, sizeof(driver));
+		used = check_one(mask, bus, function, driver, why, sizeof(why));
+		if (used)
+			snprintf(text, size, "of its virtual function %s: %s", function, why);
+	}
+	closedir(dir);
+	return used;
+}
+
+bool protect_check(unsigned int mask, const char *bus, const char *dev, const char *driver,
+		   char *text, size_t size)
+{
+	text[0] = '\0';
+	if (mask == 0)
+		return false;
+	return check_one(mask, bus, dev, driver, text, size) ||
+	       check_functions(mask, bus, dev, text, size);
 }

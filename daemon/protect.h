@@ -4,7 +4,8 @@
  *
  * Follows a device to its block devices and what is stacked on them (partitions, device-mapper, md,
  * bcache: "holders" in sysfs), and to its network interfaces and what they are part of (bonds,
- * bridges, VLANs: "master" and "upper_*"). Blocks only where reading sysfs and proc does.
+ * bridges, VLANs: "master" and "upper_*"). The virtual functions of a PF are looked at as well.
+ * Blocks only where reading sysfs and proc does.
  */
 #ifndef SMMU_RAS_PROTECT_H
 #define SMMU_RAS_PROTECT_H

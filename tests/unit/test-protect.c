@@ -2,10 +2,11 @@
 #include "protect.h"
 #include "unit.h"
 
-#define DEV	    "0000:01:00.0"
-#define DEV_PATH    "sys/devices/pci0000:00/" DEV
-#define VIRTUAL	    "sys/devices/virtual/block/"
-#define MOUNT(n, s) "30 1 " n " / /srv rw,relatime shared:1 - ext4 " s " rw\n"
+#define DEV		  "0000:01:00.0"
+#define DEV_PATH	  "sys/devices/pci0000:00/" DEV
+#define VIRTUAL		  "sys/devices/virtual/block/"
+#define MOUNT_OF(t, n, s) "30 1 " n " / /srv rw,relatime shared:1 - " t " " s " rw\n"
+#define MOUNT(n, s)	  MOUNT_OF("ext4", n, s)
 
 static char text[256];
 
@@ -59,7 +60,46 @@ END_TEST
 /* btrfs has device numbers of its own. */
 START_TEST(finds_a_mount_by_its_source)
 {
-	unit_file("proc/self/mountinfo", MOUNT("0:44", "/dev/nvme0n1p1"));
+	unit_file("proc/self/mountinfo", MOUNT_OF("btrfs", "0:44", "/dev/nvme0n1p1"));
+	ck_assert(check(PROTECT_ALL));
+	unit_file("proc/self/mountinfo",
+		  MOUNT_OF("bcachefs", "0:44", "/dev/sda:/dev/nvme0n1p1:/dev/sdb"));
+	ck_assert(check(PROTECT_ALL));
+	unit_file("proc/self/mountinfo", MOUNT_OF("bcachefs", "0:44", "/dev/sda:/dev/sdb"));
+	ck_assert(!check(PROTECT_ALL));
+}
+END_TEST
+
+/* Whoever mounts it chooses its source, and could keep a device from being recovered. */
+START_TEST(believes_no_source_of_fuse)
+{
+	unit_file("proc/self/mountinfo", MOUNT_OF("fuse.x", "0:44", "/dev/nvme0n1p1"));
+	ck_assert(!check(PROTECT_ALL));
+	unit_file("proc/self/mountinfo", MOUNT_OF("ext4", "8:1", "/dev/nvme0n1p1"));
+	ck_assert(!check(PROTECT_ALL));
+	/* White space that the kernel leaves alone. */
+	unit_file("proc/self/mountinfo", "30 1 0:44 / /home/u/\r259:1\r/ rw - fuse.x a rw\n");
+	ck_assert(!check(PROTECT_ALL));
+}
+END_TEST
+
+START_TEST(shows_a_hostile_mount_point)
+{
+	unit_file("proc/self/mountinfo", "30 1 259:1 / /media/\033]0;x\377 rw - ext4 a rw\n");
+	ck_assert(check(PROTECT_ALL));
+	ck_assert_ptr_nonnull(strstr(text, "/media/\\x1b]0;x\\xff (nvme0n1p1)"));
+}
+END_TEST
+
+START_TEST(reads_lines_of_any_length)
+{
+	static char lines[20000];
+
+	memset(lines, 'o', sizeof(lines));
+	memcpy(lines, "29 1 0:9 / /x ", 14);
+	memcpy(lines + 15000, " - overlay overlay rw\n", 22);
+	strcpy(lines + 15022, MOUNT("259:1", "/dev/nvme0n1p1"));
+	unit_file("proc/self/mountinfo", lines);
 	ck_assert(check(PROTECT_ALL));
 }
 END_TEST
@@ -134,6 +174,53 @@ START_TEST(vfio_counts_as_use)
 }
 END_TEST
 
+static void add_function(int index, const char *name, const char *driver)
+{
+	char file[256];
+	char target[256];
+
+	snprintf(file, sizeof(file), "sys/devices/pci0000:00/%s/vendor", name);
+	unit_file(file, "0x1b36\n");
+	snprintf(file, sizeof(file), "sys/devices/pci0000:00/%s/driver", name);
+	snprintf(target, sizeof(target), "../../../bus/pci/drivers/%s", driver);
+	unit_link(file, target);
+	snprintf(file, sizeof(file), "sys/bus/pci/devices/%s", name);
+	snprintf(target, sizeof(target), "../../../devices/pci0000:00/%s", name);
+	unit_link(file, target);
+	snprintf(file, sizeof(file), DEV_PATH "/virtfn%d", index);
+	snprintf(target, sizeof(target), "../%s", name);
+	unit_link(file, target);
+}
+
+START_TEST(a_guest_on_a_virtual_function_counts)
+{
+	add_function(0, "0000:01:00.1", "nvme");
+	ck_assert(!check(PROTECT_ALL));
+	add_function(1, "0000:01:00.2", "vfio-pci");
+	ck_assert(check(PROTECT_ALL));
+	ck_assert_ptr_nonnull(strstr(text, "0000:01:00.2: it is bound to vfio-pci"));
+	ck_assert(!check(PROTECT_ALL & ~PROTECT_VFIO));
+}
+END_TEST
+
+START_TEST(a_mount_on_a_virtual_function_counts)
+{
+	add_function(0, "0000:01:00.1", "nvme");
+	add_block("devices/pci0000:00/0000:01:00.1/nvme/nvme5", "nvme5n1", "259:9\n");
+	ck_assert(!check(PROTECT_ALL));
+	unit_file("proc/self/mountinfo", MOUNT("259:9", "/dev/nvme5n1"));
+	ck_assert(check(PROTECT_ALL));
+	ck_assert_ptr_nonnull(strstr(text, "/srv (nvme5n1)"));
+}
+END_TEST
+
+START_TEST(a_virtual_function_that_cannot_be_seen_counts)
+{
+	unit_link(DEV_PATH "/virtfn0", "../0000:01:00.1");
+	ck_assert(check(PROTECT_ALL));
+}
+END_TEST
+
 START_TEST(what_cannot_be_seen_is_protected)
 {
 	char path[512];
@@ -155,11 +242,17 @@ Suite *protect_suite(void)
 	tcase_add_test(c, nothing_is_in_use);
 	tcase_add_test(c, finds_a_mounted_partition);
 	tcase_add_test(c, finds_a_mount_by_its_source);
+	tcase_add_test(c, believes_no_source_of_fuse);
+	tcase_add_test(c, shows_a_hostile_mount_point);
+	tcase_add_test(c, reads_lines_of_any_length);
 	tcase_add_test(c, follows_holders);
 	tcase_add_test(c, follows_nvme_multipath);
 	tcase_add_test(c, finds_the_default_route_through_bond_and_bridge);
 	tcase_add_test(c, finds_the_default_route_of_ipv6);
 	tcase_add_test(c, vfio_counts_as_use);
+	tcase_add_test(c, a_guest_on_a_virtual_function_counts);
+	tcase_add_test(c, a_mount_on_a_virtual_function_counts);
+	tcase_add_test(c, a_virtual_function_that_cannot_be_seen_counts);
 	tcase_add_test(c, what_cannot_be_seen_is_protected);
 	suite_add_tcase(suite, c);
 	return suite;
