@@ -29,8 +29,10 @@ static void set_note(struct device *d, const char *format, ...)
 /* For records that only inform; the ones that matter are saved in worker_prepared(). */
 static void save(struct device *d)
 {
-	int r = state_save(&d->record);
+	int r;
 
+	d->record.active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
+	r = state_save(&d->record);
 	if (r < 0)
 		log_warning("%s: cannot save its state in /run/smmu-rasd: %s", d->record.dev,
 			    strerror(-r));
@@ -181,9 +183,11 @@ static enum recovery_input decide(struct device *d, bool resume)
 	find_rule(d);
 	switch (d->rule->action) {
 	case ACTION_IGNORE:
+		d->record.left = LEFT_POLICY;
 		set_note(d, "rule %s says ignore", d->rule->name);
 		return INPUT_IGNORE;
 	case ACTION_ISOLATE:
+		d->record.left = LEFT_POLICY;
 		set_note(d, "rule %s says isolate", d->rule->name);
 		return INPUT_ISOLATE;
 	default:
@@ -192,10 +196,14 @@ static enum recovery_input decide(struct device *d, bool resume)
 	if (resume && d->record.attempts >= d->rule->attempts) {
 		if (d->record.note[0] == '\0')
 			set_note(d, "the last attempt was interrupted");
+		d->record.left = LEFT_EXHAUSTED;
 		return INPUT_ISOLATE;
 	}
-	if (!resume && over_rate_limit(d))
+	if (!resume && over_rate_limit(d)) {
+		d->record.left = LEFT_RATE;
 		return INPUT_ISOLATE;
+	}
+	d->record.left = LEFT_NOT;
 	return INPUT_RECOVER;
 }
 
@@ -391,6 +399,7 @@ static struct job *make_job(const struct device *d)
 static void start_attempt(struct device *d)
 {
 	struct manager *m = d->manager;
+	bool finish = d->finish;
 	int r;
 
 	if (!d->rule)
@@ -407,7 +416,16 @@ static void start_attempt(struct device *d)
 	if (r < 0) {
 		set_note(d, "cannot start a worker: %s", strerror(-r));
 		log_error("%s: %s", d->record.dev, d->record.note);
-		worker_ended(d);
+		if (r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EAGAIN) {
+			/* The machine's trouble, not the device's: nothing was tried. */
+			d->record.attempts--;
+			d->finish = finish;
+			free(d->job);
+			d->job = NULL;
+			device_apply(d, INPUT_POSTPONED);
+		} else {
+			worker_ended(d);
+		}
 		return;
 	}
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
@@ -550,9 +568,10 @@ static void device_apply(struct device *d, enum recovery_input input)
 		worker_kill(d);
 		break;
 	case DO_WAIT:
-		wait = rule_backoff(d->rule, d->record.attempts);
+		wait = rule_backoff(d->rule, d->record.attempts ? d->record.attempts : 1);
 		timer_start(d, wait, on_backoff_over);
-		report_attempt_failed(d, wait);
+		if (input != INPUT_POSTPONED)
+			report_attempt_failed(d, wait);
 		break;
 	case DO_CLOSE:
 		report_recovered(d);
@@ -562,6 +581,10 @@ static void device_apply(struct device *d, enum recovery_input input)
 		forget_debt(d);
 		break;
 	case DO_GIVE_UP:
+		if (input == INPUT_PROTECTED)
+			d->record.left = LEFT_PROTECTED;
+		else if (input == INPUT_EXHAUSTED)
+			d->record.left = LEFT_EXHAUSTED;
 		if (input == INPUT_PROTECTED)
 			report_protected(d);
 		else
@@ -611,9 +634,14 @@ void devices_run_queue(struct manager *m)
 
 /* --- what happens ---------------------------------------------------------------------------- */
 
-static void device_unfenced(struct device *d)
+/* @changed: it is news. What was given up is not tried again only because somebody asked. */
+static void device_unfenced(struct device *d, bool changed)
 {
-	device_apply(d, owing(d) ? INPUT_UNFENCED_OWING : INPUT_UNFENCED);
+	bool debt = owing(d);
+
+	if (debt && !changed && d->record.state == RECOVERY_ISOLATED)
+		return;
+	device_apply(d, debt ? INPUT_UNFENCED_OWING : INPUT_UNFENCED);
 }
 
 static bool settled(const struct device *d)
@@ -624,7 +652,9 @@ static bool settled(const struct device *d)
 
 static void device_fenced(struct device *d, bool new_fence)
 {
-	bool resume = d->resume;
+	/* A fence that an earlier daemon had not heard of is a story of its own. */
+	bool resume = d->resume && !new_fence;
+	bool taken_over = d->resume;
 
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
@@ -638,7 +668,7 @@ static void device_fenced(struct device *d, bool new_fence)
 		return;
 	(void)sysfs_identity(d->record.bus, d->record.dev, d->record.identity,
 			     sizeof(d->record.identity));
-	if (!new_fence && !resume && d->record.state != RECOVERY_IDLE)
+	if (!new_fence && !taken_over && d->record.state != RECOVERY_IDLE)
 		return;
 	if (!resume)
 		d->record.attempts = 0;
@@ -697,7 +727,7 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 		if (event || before == IOMMU_RAS_STATE_FENCED ||
 		    before == IOMMU_RAS_STATE_SANITIZED)
 			report_kernel(d, KERNEL_UNFENCED, info);
-		device_unfenced(d);
+		device_unfenced(d, event || before != IOMMU_RAS_STATE_ACTIVE);
 		return;
 	}
 	new_fence = info->fence_id != d->record.fence_id;
@@ -710,6 +740,7 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 
 void device_not_in_dump(struct device *d)
 {
+	bool was_active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
 	bool was_fenced = d->kernel.state == IOMMU_RAS_STATE_FENCED ||
 			  d->kernel.state == IOMMU_RAS_STATE_SANITIZED;
 
@@ -731,7 +762,7 @@ void device_not_in_dump(struct device *d)
 	if (was_fenced)
 		report_kernel(d, KERNEL_UNFENCED, &d->kernel);
 	device_find_keys(d);
-	device_unfenced(d);
+	device_unfenced(d, !was_active);
 }
 
 /* A worker that is stuck in the kernel outlives its daemon. Two must not work on one device. */
@@ -767,10 +798,17 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	enum recovery_state state = record->state;
 
 	if (error < 0) {
+		/* Only what will never be readable is of no use to anybody. */
+		if (error != -EBADMSG) {
+			log_error("The record of %s in /run/smmu-rasd cannot be read (%s); it is "
+				  "kept, and read by the next daemon that is started",
+				  record->dev, strerror(-error));
+			return;
+		}
 		log_error(
-			"The record of %s in /run/smmu-rasd cannot be read (%s) and is dropped; if "
-			"the device has lost its driver, bind it by hand",
-			record->dev, error == -EBADMSG ? "it is damaged" : strerror(-error));
+			"The record of %s in /run/smmu-rasd cannot be read (it is damaged) and is "
+			"dropped; if the device has lost its driver, bind it by hand",
+			record->dev);
 		state_remove(record->bus, record->dev);
 		return;
 	}
@@ -812,6 +850,8 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	case RECOVERY_ISOLATED:
 	case RECOVERY_IGNORED:
 		d->record.state = state;
+		if (record->active)
+			d->kernel.state = IOMMU_RAS_STATE_ACTIVE;
 		break;
 	default:
 		break;
@@ -821,13 +861,15 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 void device_policy_changed(struct device *d)
 {
 	enum recovery_state state = d->record.state;
-	bool by_policy = d->record.attempts == 0;
+	/* What was begun counts already, for the attempts and for the rate limit. */
+	bool begun = d->record.left == LEFT_PROTECTED || d->record.attempts > 0;
 
 	/* Who has used up all attempts stays isolated until somebody looks at the device. */
-	if (state != RECOVERY_IGNORED && !(state == RECOVERY_ISOLATED && by_policy))
+	if (state != RECOVERY_IGNORED &&
+	    (state != RECOVERY_ISOLATED || d->record.left == LEFT_EXHAUSTED))
 		return;
 	if (d->kernel.state != IOMMU_RAS_STATE_FENCED &&
 	    d->kernel.state != IOMMU_RAS_STATE_SANITIZED)
 		return;
-	device_apply(d, decide(d, true));
+	device_apply(d, decide(d, begun));
 }

@@ -44,6 +44,7 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_STEP_TIMEOUT]   = T(STUCK,    KILL),
 		[INPUT_SUCCESS]        = T(IDLE,     CLOSE),
 		[INPUT_FAILED]         = T(BACKOFF,  WAIT),
+		[INPUT_POSTPONED]      = T(BACKOFF,  WAIT),
 		[INPUT_EXHAUSTED]      = T(ISOLATED, GIVE_UP),
 		[INPUT_PROTECTED]      = T(ISOLATED, GIVE_UP),
 	},
@@ -155,6 +156,7 @@ const char *recovery_input_name(enum recovery_input input)
 		[INPUT_FAILED] = "failed",
 		[INPUT_EXHAUSTED] = "exhausted",
 		[INPUT_PROTECTED] = "protected",
+		[INPUT_POSTPONED] = "postponed",
 		[INPUT_BACKOFF_OVER] = "backoff over",
 		[INPUT_LINGERING] = "lingering worker",
 	};

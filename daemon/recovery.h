@@ -34,6 +34,7 @@ enum recovery_input {
 	INPUT_FAILED,	    /* the worker ended without success; there are attempts left */
 	INPUT_EXHAUSTED,    /* the same, and there are none */
 	INPUT_PROTECTED,    /* the worker found something on the device that policy protects */
+	INPUT_POSTPONED,    /* there is no room for a worker just now */
 	INPUT_BACKOFF_OVER,
 	INPUT_LINGERING, /* a worker of an earlier daemon is still busy with the device */
 	_RECOVERY_INPUT_MAX,

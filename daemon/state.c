@@ -88,18 +88,19 @@ static json_t *record_to_json(const struct device_record *record)
 
 	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
-	return json_pack(
-		"{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:s, s:s, s:s, s:I, s:I, s:o, "
-		"s:s, s:s, s:I, s:I}",
-		"version", STATE_VERSION, "bus", record->bus, "dev", record->dev, "identity",
-		record->identity, "state", recovery_state_name(record->state), "fence_id",
-		(json_int_t)record->fence_id, "attempts", (json_int_t)record->attempts, "rule",
-		record->rule, "prepared", record->prepared, "driver", record->driver,
-		"driver_override", record->driver_override, "reset_method", record->reset_method,
-		"worker", (json_int_t)record->worker, "worker_start",
-		(json_int_t)record->worker_start, "recoveries", recoveries, "step", record->step,
-		"note", record->note, "since", (json_int_t)record->since, "next",
-		(json_int_t)record->next);
+	return json_pack("{s:i, s:i, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:s, s:s, s:s, "
+			 "s:I, s:I, s:o, "
+			 "s:s, s:s, s:I, s:I}",
+			 "version", STATE_VERSION, "left", (int)record->left, "active",
+			 record->active, "bus", record->bus, "dev", record->dev, "identity",
+			 record->identity, "state", recovery_state_name(record->state), "fence_id",
+			 (json_int_t)record->fence_id, "attempts", (json_int_t)record->attempts,
+			 "rule", record->rule, "prepared", record->prepared, "driver",
+			 record->driver, "driver_override", record->driver_override, "reset_method",
+			 record->reset_method, "worker", (json_int_t)record->worker, "worker_start",
+			 (json_int_t)record->worker_start, "recoveries", recoveries, "step",
+			 record->step, "note", record->note, "since", (json_int_t)record->since,
+			 "next", (json_int_t)record->next);
 }
 
 static int write_file(const char *path, const char *text)
@@ -177,6 +178,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	uint64_t version = 0;
 	uint64_t attempts = 0;
 	uint64_t worker = 0;
+	uint64_t left = LEFT_NOT;
 	char state[16];
 
 	if (!get_u64(json, "version", &version) || version != STATE_VERSION ||
@@ -198,7 +200,10 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	    !json_is_array(recoveries) || json_array_size(recoveries) > STATE_RECOVERIES_MAX ||
 	    attempts > UINT32_MAX || worker > INT32_MAX)
 		return false;
-	/* Records of older daemons have none. */
+	/* Records of older daemons have none of these. */
+	if (get_u64(json, "left", &left) && left < _LEFT_MAX)
+		ret->left = (enum left_alone)left;
+	ret->active = json_is_true(json_object_get(json, "active"));
 	(void)get_string(json, "identity", ret->identity, sizeof(ret->identity));
 	ret->attempts = (unsigned int)attempts;
 	ret->worker = (pid_t)worker;

@@ -18,6 +18,16 @@
 #define STATE_NOTE_SIZE	     256
 #define RESET_METHOD_SIZE    96
 
+/* Why a device is ISOLATED or IGNORED, which says what can bring it back. */
+enum left_alone {
+	LEFT_NOT,
+	LEFT_POLICY,	/* a rule says so: another policy may say something else */
+	LEFT_RATE,	/* recovered too often: the same, and time passes */
+	LEFT_PROTECTED, /* in use: the operator ends that, and reloads */
+	LEFT_EXHAUSTED, /* all attempts failed: until it is unfenced, or fenced anew */
+	_LEFT_MAX,
+};
+
 struct device_record {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
@@ -25,6 +35,8 @@ struct device_record {
 	enum recovery_state state;
 	uint64_t fence_id;     /* the fence this is about */
 	unsigned int attempts; /* begun for it */
+	enum left_alone left;
+	bool active; /* the kernel said so last */
 	char rule[64];
 
 	/* What is owed to the device once a worker has begun; valid when .prepared. */

@@ -17,6 +17,8 @@ static const struct device_record sample = {
 	.state = RECOVERY_RUNNING,
 	.fence_id = UINT64_C(1) << 60,
 	.attempts = 2,
+	.left = LEFT_PROTECTED,
+	.active = true,
 	.rule = "gpu \"quoted\"",
 	.prepared = true,
 	.driver = "nvme",
@@ -48,6 +50,8 @@ START_TEST(round_trip)
 	ck_assert_str_eq(record.identity, sample.identity);
 	ck_assert_uint_eq(record.fence_id, sample.fence_id);
 	ck_assert_uint_eq(record.attempts, 2);
+	ck_assert_int_eq(record.left, LEFT_PROTECTED);
+	ck_assert(record.active);
 	ck_assert_str_eq(record.rule, sample.rule);
 	ck_assert(record.prepared);
 	ck_assert_str_eq(record.driver, "nvme");
