@@ -327,6 +327,25 @@ static int kernel_setup(struct manager *m)
 
 /* --- policy ---------------------------------------------------------------------------------- */
 
+/*
+ * Without a policy nobody knows what may be done to a device, but fenced devices have to be
+ * watched, and drivers that an earlier daemon owes have to be given back.
+ */
+static int isolating_policy(struct policy **ret)
+{
+	struct policy *policy = policy_new();
+
+	if (policy)
+		policy->fallback = rule_new("isolate-all", "built in, for want of a good policy");
+	if (!policy || !policy->fallback) {
+		policy_unref(policy);
+		return -ENOMEM;
+	}
+	policy->fallback->action = ACTION_ISOLATE;
+	*ret = policy;
+	return policy_finish(policy);
+}
+
 static int load_policy(struct manager *m)
 {
 	char error[POLICY_ERROR_SIZE];
@@ -334,12 +353,15 @@ static int load_policy(struct manager *m)
 	struct log_record record;
 	int r = policy_load(&policy, error);
 
+	m->policy_refused = r < 0;
 	if (r < 0) {
 		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
 		log_record_send(&record, "%s. %s", error,
 				m->policy ? "The policy in force stays"
-					  : "There is no policy to start with");
-		return r;
+					  : "There is no policy to start with: devices stay fenced "
+					    "until this is mended and systemctl reload smmu-rasd "
+					    "is run");
+		return m->policy ? r : isolating_policy(&m->policy);
 	}
 	policy_unref(m->policy);
 	m->policy = policy;
@@ -425,6 +447,8 @@ static int signals_setup(struct manager *m)
 
 static void send_status(struct manager *m)
 {
+	const char *policy =
+		m->policy_refused ? "The policy on disk is refused, see the journal; " : "";
 	unsigned int n[_RECOVERY_STATE_MAX] = {0};
 	struct device *d;
 
@@ -440,11 +464,11 @@ static void send_status(struct manager *m)
 	if (n[RECOVERY_QUEUED] + n[RECOVERY_RUNNING] + n[RECOVERY_BACKOFF] + n[RECOVERY_STUCK] +
 		    n[RECOVERY_ISOLATED] + n[RECOVERY_IGNORED] ==
 	    0) {
-		tell_systemd("STATUS=Watching; no device is fenced");
+		tell_systemd("STATUS=%sWatching; no device is fenced", policy);
 		return;
 	}
-	tell_systemd("STATUS=%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
-		     n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF],
+	tell_systemd("STATUS=%s%u being recovered, %u waiting, %u stuck, %u isolated, %u ignored",
+		     policy, n[RECOVERY_RUNNING], n[RECOVERY_QUEUED] + n[RECOVERY_BACKOFF],
 		     n[RECOVERY_STUCK], n[RECOVERY_ISOLATED], n[RECOVERY_IGNORED]);
 }
 

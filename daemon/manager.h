@@ -84,6 +84,7 @@ struct manager {
 	bool bad_message_logged;
 
 	struct policy *policy;
+	bool policy_refused; /* the one on disk is not the one in force */
 
 	struct device_bucket *buckets;
 	size_t n_buckets;
