@@ -152,6 +152,30 @@ bool json_locate(const char *text, const struct json_path *path, bool want_key, 
 	return found;
 }
 
+bool json_lines_begin(struct json_lines *lines, const char *text, const char *key)
+{
+	const char *name;
+
+	lines->counted = text;
+	lines->line = 1;
+	lines->element = find_member(skip_space(text), key, &name);
+	if (!lines->element || *lines->element != '[')
+		return false;
+	lines->element = skip_space(lines->element + 1);
+	return true;
+}
+
+unsigned int json_lines_next(struct json_lines *lines)
+{
+	for (; lines->counted < lines->element; lines->counted++)
+		if (*lines->counted == '\n')
+			lines->line++;
+	lines->element = skip_space(skip_value(lines->element));
+	if (*lines->element == ',')
+		lines->element = skip_space(lines->element + 1);
+	return lines->line;
+}
+
 const char *json_path_format(const struct json_path *path, char *buf, size_t size)
 {
 	size_t used;

@@ -20,6 +20,20 @@ struct json_path {
 bool json_locate(const char *text, const struct json_path *path, bool want_key, unsigned int *line,
 		 unsigned int *column);
 
+/* Where the elements of a list stand, one after the other and in one pass. */
+struct json_lines {
+	const char *element;
+	const char *counted; /* line ends up to here are in .line */
+	unsigned int line;
+};
+
+/*
+ * Begins with the list that is member @key of the object @text. Returns false when there is none.
+ * json_lines_next() returns the line of the next element; there have to be so many.
+ */
+bool json_lines_begin(struct json_lines *lines, const char *text, const char *key);
+unsigned int json_lines_next(struct json_lines *lines);
+
 /* Writes @path as people do, "rules[2].steps[0]", to @buf; "" for the root. Returns @buf. */
 const char *json_path_format(const struct json_path *path, char *buf, size_t size);
 

@@ -719,7 +719,9 @@ static int parse_rules(struct context *c, json_t *rules, const struct rule *defa
 		       struct policy *policy)
 {
 	struct json_path path = {.key = "rules"};
+	struct json_lines lines;
 	struct rule **grown;
+	bool located;
 
 	if (!json_is_array(rules))
 		return fail(c, &path, "expected a list of rules, found %s", type_name(rules));
@@ -731,18 +733,17 @@ static int parse_rules(struct context *c, json_t *rules, const struct rule *defa
 	if (!grown)
 		return no_memory(c);
 	policy->rules = grown;
+	located = json_lines_begin(&lines, c->text, "rules");
 	for (size_t i = 0; i < json_array_size(rules); i++) {
 		struct json_path at = {.parent = &path, .index = i};
 		char name[64];
 		char origin[512];
-		unsigned int line;
-		unsigned int column;
 		struct rule *rule;
 		int r;
 
-		json_locate(c->text, &at, false, &line, &column);
 		snprintf(name, sizeof(name), "rules[%zu]", i);
-		snprintf(origin, sizeof(origin), "%s:%u", c->file, line);
+		snprintf(origin, sizeof(origin), "%s:%u", c->file,
+			 located ? json_lines_next(&lines) : 1);
 		rule = rule_new(name, origin);
 		if (!rule)
 			return no_memory(c);

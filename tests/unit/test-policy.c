@@ -328,6 +328,25 @@ START_TEST(the_schema_has_no_key_that_the_parser_has_not)
 }
 END_TEST
 
+/* A policy of the largest size; looking for each rule from the beginning took ten seconds. */
+START_TEST(many_rules_are_found_in_one_pass)
+{
+	static char json[256 * 1024];
+	size_t used = (size_t)sprintf(json, "{\"defaults\": {},\n\"rules\": [");
+
+	for (int i = 0; i < 4000; i++)
+		used += (size_t)sprintf(json + used, "%s\n  {\"match\": {\"driver\": \"d],%d\"}}",
+					i ? "," : "", i);
+	used += (size_t)sprintf(json + used, "]}");
+	policy_unref(policy);
+	policy = policy_new();
+	ck_assert_int_eq(policy_parse(policy, "p.json", json, used, true, error), 0);
+	ck_assert_str_eq(policy->rules[0]->origin, "p.json:3");
+	ck_assert_str_eq(policy->rules[1]->origin, "p.json:4");
+	ck_assert_str_eq(policy->rules[3999]->origin, "p.json:4002");
+}
+END_TEST
+
 Suite *policy_suite(void)
 {
 	Suite *suite = suite_create("policy");
@@ -347,6 +366,7 @@ Suite *policy_suite(void)
 	tcase_add_checked_fixture(files, NULL, teardown);
 	tcase_add_test(files, refuses_files_of_others);
 	tcase_add_test(files, etc_goes_before_lib_and_drop_ins_first);
+	tcase_add_test(c, many_rules_are_found_in_one_pass);
 	suite_add_tcase(suite, files);
 	return suite;
 }
