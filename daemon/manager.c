@@ -526,6 +526,12 @@ static int manager_setup(struct manager *m)
 		log_error("Cannot set up the event loop: %s", strerror(-r));
 		return r;
 	}
+	/* The loop's descriptor for timers: there may be none left when one is needed. */
+	r = sd_event_add_time(m->event, NULL, CLOCK_MONOTONIC, UINT64_MAX, 0, on_stop_timer, m);
+	if (r < 0) {
+		log_error("Cannot set a timer: %s", strerror(-r));
+		return r;
+	}
 	r = load_policy(m);
 	if (r < 0)
 		return r;
