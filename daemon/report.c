@@ -164,22 +164,30 @@ void report_isolated(const struct device *d)
 	const char *dev = d->record.dev;
 	const char *driver = d->record.driver;
 	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
+	char unbind[384] = "";
 	char bind[384] = "";
 
-	if (driver[0])
-		snprintf(bind, sizeof(bind),
-			 ", then, unless %s is still bound, echo %s > "
-			 "/sys/bus/%s/drivers/%s/bind",
-			 driver, dev, d->record.bus, driver);
+	/*
+	 * A driver that stays bound through a reset that it does not know of is of no use
+	 * afterwards, and while the device is fenced it may hang whoever talks to it.
+	 */
+	if (driver[0]) {
+		snprintf(unbind, sizeof(unbind),
+			 "echo %s > /sys/bus/%s/drivers/%s/unbind (if it is bound); ", dev,
+			 d->record.bus, driver);
+		snprintf(bind, sizeof(bind), "; echo %s > /sys/bus/%s/drivers/%s/bind", dev,
+			 d->record.bus, driver);
+	}
 	begin_recovery(&record, LOG_ERR, MESSAGE_ISOLATED, d);
 	if (d->record.attempts > 0)
-		log_record_send(&record,
-				"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
-				"When the cause is cured: echo 1 > /sys/bus/%s/devices/%s/reset%s",
-				DEVICE_TEXT(d), d->record.attempts,
-				d->record.attempts == 1 ? "" : "s", d->record.note,
-				fenced ? "It stays fenced" : "It is not fenced, but has no driver",
-				d->record.bus, dev, bind);
+		log_record_send(
+			&record,
+			"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
+			"When the cause is cured: %secho 1 > /sys/bus/%s/devices/%s/reset%s",
+			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
+			d->record.note,
+			fenced ? "It stays fenced" : "It is not fenced, but has no driver", unbind,
+			d->record.bus, dev, bind);
 	else
 		log_record_send(&record,
 				"%s: left isolated (%s). It stays fenced. To go on, change the "
