@@ -215,7 +215,7 @@ static const char *find_anonymous(const struct names *names, const char *type, c
 		if (!streq(type, anonymous_types[i]))
 			continue;
 		/* bcachefs names all its disks: "/dev/sda:/dev/sdb". */
-		for (char *part = source; part && !found; source = part) {
+		for (char *part = source; part && !found;) {
 			char *colon = strstr(part, ":/dev/");
 
 			if (colon)

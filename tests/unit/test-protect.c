@@ -94,11 +94,11 @@ END_TEST
 START_TEST(reads_lines_of_any_length)
 {
 	static char lines[20000];
+	static char options[15000];
 
-	memset(lines, 'o', sizeof(lines));
-	memcpy(lines, "29 1 0:9 / /x ", 14);
-	memcpy(lines + 15000, " - overlay overlay rw\n", 22);
-	strcpy(lines + 15022, MOUNT("259:1", "/dev/nvme0n1p1"));
+	memset(options, 'o', sizeof(options) - 1);
+	snprintf(lines, sizeof(lines), "29 1 0:9 / /x %s - overlay overlay rw\n%s", options,
+		 MOUNT("259:1", "/dev/nvme0n1p1"));
 	unit_file("proc/self/mountinfo", lines);
 	ck_assert(check(PROTECT_ALL));
 }
