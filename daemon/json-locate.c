@@ -71,6 +71,13 @@ static bool key_is(const char *quoted, const char *key)
 	return strncmp(quoted + 1, key, len) == 0 && quoted[1 + len] == '"';
 }
 
+/* What follows a value and its comma, or NULL at the end of the object or array. */
+static const char *next_item(const char *value)
+{
+	value = skip_space(skip_value(value));
+	return *value == ',' ? skip_space(value + 1) : NULL;
+}
+
 static const char *find_member(const char *s, const char *key, const char **ret_key)
 {
 	if (*s != '{')
@@ -87,10 +94,9 @@ static const char *find_member(const char *s, const char *key, const char **ret_
 			*ret_key = quoted;
 			return s;
 		}
-		s = skip_space(skip_value(s));
-		if (*s != ',')
+		s = next_item(s);
+		if (!s)
 			return NULL;
-		s = skip_space(s + 1);
 	}
 	return NULL;
 }
@@ -103,10 +109,9 @@ static const char *find_element(const char *s, size_t index)
 	for (size_t i = 0; *s != '\0' && *s != ']'; i++) {
 		if (i == index)
 			return s;
-		s = skip_space(skip_value(s));
-		if (*s != ',')
+		s = next_item(s);
+		if (!s)
 			return NULL;
-		s = skip_space(s + 1);
 	}
 	return NULL;
 }
