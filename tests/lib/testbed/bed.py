@@ -64,6 +64,11 @@ def started_at(pid):
         return None
 
 
+def patience():
+    """By how much every time limit is stretched: a kernel with checkers is several times slower."""
+    return float(os.environ.get("TESTBED_PATIENCE") or 1)
+
+
 class Bed:
     def __init__(self, name="default"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", name):
@@ -119,9 +124,9 @@ class Bed:
     def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=(),
            atc_timeout=100, parts=None):
         beds = machine.devices(devices)
-        named = kernel in ("patched", "stock", "debug")
+        named = "/" not in kernel
         if not named and not Path(kernel).is_file():
-            raise Failure(f"no kernel image {kernel} (say patched, stock, debug or a path)")
+            raise Failure(f"no kernel image {kernel}")
         parts = parts or build_parts(*([kernel] if named else []))
         qemu, guest, image = parts["qemu"], parts["guest"], parts[kernel] if named else Path(kernel).resolve()
         with self._locked():
@@ -164,7 +169,7 @@ class Bed:
                           f"The end of its console:\n{self.console_tail()}")
 
     def _wait_ready(self, timeout):
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * patience()
         while READY not in self.console():
             self._check_alive()
             if time.monotonic() > deadline:
@@ -183,7 +188,8 @@ class Bed:
         self._file.write_text(json.dumps(state, indent=1) + "\n")
         # One connection that later commands share: a new one costs a second of emulated cryptography.
         done = subprocess.run([*self._ssh(state), "-M", "-N", "-f", "testbed"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False, timeout=90)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=90 * patience())
         if done.returncode:
             raise Failure(f"no ssh connection to the guest: {done.stderr.strip()}\n{self.console_tail()}")
 
@@ -243,12 +249,13 @@ class Bed:
 
     def run(self, command, check=True, timeout=120, stdin=None):
         """Runs a shell command in the guest; returns the finished process with stdout and stderr as text."""
+        timeout *= patience()
         try:
             done = subprocess.run(self.ssh_command([command]), input=stdin, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True, errors="replace", check=False, timeout=timeout,
                                   **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
         except subprocess.TimeoutExpired:
-            raise Failure(f"in the guest: {command!r} took more than {timeout} s\n{self.console_tail(12)}") from None
+            raise Failure(f"in the guest: {command!r} took more than {timeout:.0f} s\n{self.console_tail(12)}") from None
         if check and done.returncode:
             raise Failure(f"in the guest: {command!r}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -307,7 +314,7 @@ class Bed:
     def unplug(self, device, timeout=60):
         found = self.device(device)
         with self.qmp() as qmp:
-            qmp.socket.settimeout(timeout)
+            qmp.socket.settimeout(timeout * patience())
             qmp.command("device_del", id=found["id"])
             qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == found["id"])
 

@@ -12,6 +12,8 @@ import time
 
 from workshop.ui import Failure
 
+from .bed import patience
+
 
 class Skip(Exception):
     """Raised with the reason why a test cannot say anything."""
@@ -24,7 +26,7 @@ def check(condition, text):
 
 def wait_for(what, condition, timeout=30, interval=0.2):
     """Waits until condition() gives something true, and returns that; fails after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * patience()
     while True:
         found = condition()
         if found:
