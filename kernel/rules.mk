@@ -3,15 +3,23 @@
 #
 #   make kernel          the arm64 test kernel with our series (and the stock one beside it); prints where it is
 #   make kernel-debug    the same with the kernel's own checkers switched on
+#   make kernel-deb      Debian packages of an arm64 kernel for servers; prints where they are.
+#                        KERNEL_CONFIG=/boot/config-… has it start from a distribution's configuration
 #   make kernel-tree     a git tree with the series as commits on branch smmu-ras, to work in
 #   make kernel-export   writes that branch's commits back to kernel/patches/
 
-.PHONY: kernel kernel-debug kernel-tree kernel-export
+.PHONY: kernel kernel-debug kernel-deb deps-deb kernel-tree kernel-export
 kernel: deps
 	@kernel/build stock patched
 
 kernel-debug: deps
 	@kernel/build debug
+
+kernel-deb: deps-deb
+	@kernel/package $(if $(KERNEL_CONFIG),--config "$(KERNEL_CONFIG)")
+
+deps-deb:
+	@tests/lib/deps deb
 
 kernel-tree:
 	@kernel/tree

@@ -117,15 +117,15 @@ def apply(tree, series):
                           "apply the rest in that tree, commit, and run `make kernel-export`.")
 
 
-def build_tree(the_source, series):
-    """The tree to build in, with exactly this series applied. The caller holds the lock kernel-tree."""
+def build_tree(the_source, series, kind="kernel"):
+    """The tree of this kind to build in, with exactly this series applied. The caller holds a lock on its use."""
     def prepare(new):
         unpack(the_source, new / "tree")
         git(new / "tree", "init", "--quiet", "-b", "base")
         (new / "tree/.git/info/exclude").write_text("*\n")
         git(new / "tree", "commit", "--quiet", "--allow-empty", "-m", "Nothing yet")
         git(new / "tree", "checkout", "--quiet", "--detach")
-    place = cache.make("kernel", the_source.name, prepare, keep=2)
+    place = cache.make(kind, the_source.name, prepare, keep=2)
     tree, side = place / "tree", place / "side"
     wanted = cache.key(*series)
     done = place / "series"
@@ -154,6 +154,47 @@ def build_tree(the_source, series):
     run(["rm", "-rf", str(side)])
     git(tree, "worktree", "prune")
     return tree
+
+
+def make(tree, objects, *targets, log, each_line=None, **variables):
+    """Kbuild, cross-compiling for arm64; `variables` are added to its environment."""
+    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"}
+    environment |= {"ARCH": "arm64", "CROSS_COMPILE": CROSS,
+                    # Part of the Image: fixed, so that the same input gives the same kernel.
+                    "KBUILD_BUILD_USER": "smmu-ras", "KBUILD_BUILD_HOST": "testbed", "KBUILD_BUILD_VERSION": "1",
+                    "KBUILD_BUILD_TIMESTAMP": "2026-01-01", **variables}
+    run(["nice", "make", f"-j{os.cpu_count()}", f"O={objects}", *targets], cwd=tree, env=environment, log=log,
+        each_line=each_line)
+
+
+def options(path):
+    """What a configuration or a fragment of one sets: {"CONFIG_X": value}."""
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if line.startswith("CONFIG_"))
+
+
+def configure(tree, objects, fragments, log, rest="allnoconfig"):
+    """Configures from fragments, later ones first in rank; `rest` is Kbuild's target that sets all other options."""
+    wanted = objects / "wanted.config"
+    wanted.write_text("".join(fragment.read_text() for fragment in fragments))
+    make(tree, objects, rest, log=log, KCONFIG_ALLCONFIG=str(wanted))
+
+
+def dropped(objects, fragments):
+    """The options of fragments that the configuration in `objects` does not have: {"CONFIG_X": "y (is n)"}."""
+    chosen, wanted = options(objects / ".config"), {}
+    for fragment in fragments:
+        wanted |= options(fragment)
+    # An empty string is as good as an option that is not there.
+    return {name: f"{value} (is {chosen.get(name, 'n')})" for name, value in wanted.items()
+            if chosen.get(name, "n") != value and not (value == '""' and name not in chosen)}
+
+
+def insist(objects, fragments, may_lack=None):
+    """Fails when the configuration in `objects` lacks an option that the fragments ask for."""
+    lost = [f"{name}={text}" for name, text in dropped(objects, fragments).items() if not (may_lack and may_lack(name))]
+    if lost:
+        raise Failure("the kernel's configuration dropped what kernel/config/ asks for (a dependency is missing, "
+                      "or the option was renamed):\n  " + "\n  ".join(lost))
 
 
 def work_tree(the_source):
