@@ -68,7 +68,7 @@ def devices(text):
     return made
 
 
-def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout):
+def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, icount=False):
     line = ["console=ttyAMA0", "root=/dev/vda", "rw", "panic=-1", "systemd.show_status=0",
             "systemd.log_target=kmsg", "systemd.log_level=warning", "systemd.default_standard_output=journal", *append]
     arguments = [
@@ -76,7 +76,9 @@ def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout):
         "-name", f"smmu-ras-testbed-{Path(state).name}",
         "-machine", "virt,gic-version=3,iommu=smmuv3", "-global", "arm-smmuv3.ats=on",
         "-global", f"arm-smmuv3.atc-timeout-ms={atc_timeout}", "-cpu", "cortex-a72",
-        "-accel", "tcg,thread=multi", "-smp", str(smp), "-m", str(memory),
+        # With icount the guest's clock counts its instructions: what it does then depends on nothing else.
+        *(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"] if icount else
+          ["-accel", "tcg,thread=multi"]), "-smp", str(smp), "-m", str(memory),
         "-chardev", f"file,id=console,path={state}/console.log", "-serial", "chardev:console",
         "-qmp", f"unix:{state}/qmp.sock,server=on,wait=off",
         "-kernel", str(kernel), "-append", " ".join(line),
