@@ -100,12 +100,29 @@ class Bed:
         return state
 
     def device(self, text):
-        """The device meant by `nvme0`, `01:00.0` or `0000:01:00.0`."""
+        """The device meant by `nvme0`, `01:00.0` or `0000:01:00.0`; the second virtual function of igb0 is `igb0-vf1`."""
         for each in self.state["devices"]:
             if text in (each["id"], each["address"], each["address"][5:]):
                 return each
+            if text.startswith(f"{each['id']}-vf"):
+                return self._virtual_function(each, text)
         known = ", ".join(f"{d['id']} ({d['address']})" for d in self.state["devices"])
         raise Failure(f"the test bed {self.name!r} has no device {text}; it has {known or 'none'}")
+
+    def _virtual_function(self, device, name):
+        """QEMU has made them all with the device, without names; which of them the guest sees is its own affair."""
+        with self.qmp() as qmp:
+            bus = qmp.command("qom-get", path=device["qom"], property="parent_bus")
+            for each in qmp.command("qom-list", path="/machine/unattached"):
+                path = f"/machine/unattached/{each['name']}"
+                if each["type"] != f"child<{device['kind']}vf>" \
+                        or qmp.command("qom-get", path=path, property="parent_bus") != bus:
+                    continue
+                devfn = qmp.command("qom-get", path=path, property="addr")
+                if devfn == 0x80 + 2 * int(name.rpartition("-vf")[2]):  # QEMU's IGB_VF_OFFSET, IGB_VF_STRIDE
+                    return {"id": name, "kind": device["kind"], "qom": path, "slot": device["slot"], "net": None,
+                            "address": f"{device['address'][:8]}{devfn >> 3:02x}.{devfn & 7}"}
+        raise Failure(f"the test bed {self.name!r} has no device {name}")
 
     def console(self):
         try:
@@ -161,7 +178,8 @@ class Bed:
                                        start_new_session=True, env=environment)
         self._process = process
         state |= {"name": self.name, "pid": process.pid, "started": started_at(process.pid),
-                  "devices": [device.describe() for device in beds], "command": command}
+                  "command": command,
+                  "devices": [each.describe() for each in beds if isinstance(each, machine.Device)]}
         self._file.write_text(json.dumps(state, indent=1) + "\n")
 
     def _check_alive(self):
@@ -307,17 +325,39 @@ class Bed:
 
     def stream(self, device):
         """What the SMMU knows of a device's stream: {sid, inv, timeouts, eats, config}."""
-        bus = int(self.device(device)["address"].split(":")[1], 16)
+        bus, slot, function = (int(part, 16) for part in re.split("[:.]", self.device(device)["address"])[1:])
         with self.qmp() as qmp:
             streams = json.loads(qmp.command("qom-get", path="/machine/smmuv3", property="ats-streams"))
-        return next((stream for stream in streams if stream["sid"] == bus << 8), {})
+        return next((stream for stream in streams if stream["sid"] == bus << 8 | slot << 3 | function), {})
 
     def unplug(self, device, timeout=60):
+        """Asks the guest to let go of the device, and waits until it is gone."""
         found = self.device(device)
         with self.qmp() as qmp:
             qmp.socket.settimeout(timeout * patience())
             qmp.command("device_del", id=found["id"])
             qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == found["id"])
+
+    def pull(self, device):
+        """Pulls a device, or whatever holds it, out of its slot without asking: the link goes down."""
+        self._set_pulled(device, True)
+
+    def push(self, device):
+        """Puts back what was pulled out."""
+        self._set_pulled(device, False)
+
+    def _set_pulled(self, device, pulled):
+        slot = self.device(device)["slot"]
+        with self.qmp() as qmp:
+            qmp.command("qom-set", path=f"/machine/peripheral/{slot}", property="pulled", value=pulled)
+
+    def error(self, device, error):
+        """Has a device report a PCIe error, by QEMU's name of it: COMP_TIME, DLP, …"""
+        with self.qmp() as qmp:
+            said = qmp.command("human-monitor-command", **{
+                "command-line": f"pcie_aer_inject_error {self.device(device)['id']} {error}"})
+        if not said.startswith("OK"):
+            raise Failure(f"QEMU refused to inject {error}: {said}")
 
 
 def temporary():

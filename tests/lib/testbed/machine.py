@@ -3,7 +3,8 @@
 
 The guest's own disk and network card sit on virtio-mmio, away from the SMMU: whatever happens behind the SMMU,
 the bed stays reachable. Each device under test has a root port of its own, so the first is 0000:01:00.0, the
-second 0000:02:00.0 and so on, and its stream ID is its requester ID (0x100, 0x200, …).
+second 0000:02:00.0 and so on, and its stream ID is its requester ID (0x100, 0x200, …). devices() knows forms with more
+than one device below a port; a switch or a bridge takes bus numbers of its own.
 """
 
 import re
@@ -26,14 +27,17 @@ FIRST_NET = 3  # 10.0.2.0/24 is the way in; devices get 10.0.3.0/24 and up
 
 
 class Device:
-    def __init__(self, kind, number, port, net):
-        self.kind, self.port, self.net = kind, port, net
-        self.id = f"{kind}{number}"
-        self.address = f"0000:{port:02x}:00.0"
+    """One function behind the SMMU. `bus` is QEMU's name of the bus it is on, `number` the guest's number of that bus."""
+
+    def __init__(self, kind, count, bus, number, function=0, of=1, net=None, ats=True):
+        self.kind, self.bus, self.net, self.ats = kind, bus, net, ats
+        self.function, self.of = function, of
+        self.id = f"{kind}{count}"
+        self.address = f"0000:{number:02x}:00.{function}" if ats else f"0000:{number:02x}:{function + 1:02x}.0"
         self.qom = f"/machine/peripheral/{self.id}"
 
     def describe(self):
-        return {"id": self.id, "kind": self.kind, "address": self.address, "qom": self.qom,
+        return {"id": self.id, "kind": self.kind, "address": self.address, "qom": self.qom, "slot": self.bus,
                 "net": f"10.0.{self.net}.0/24" if self.net else None}
 
     def arguments(self, state):
@@ -48,24 +52,88 @@ class Device:
         if net:
             # No IPv6: QEMU's router advertisements would make the card the default route, which smmu-rasd protects.
             made += ["-netdev", f"user,id={self.id},net=10.0.{self.net}.0/24,ipv6=off,restrict=on"]
-        made += ["-device", f"pcie-root-port,id=port{self.port},bus=pcie.0,chassis={self.port},slot={self.port}",
-                 "-device", line.format(id=self.id, mac=mac) + f",id={self.id},bus=port{self.port}"]
-        return made
+        line = line.format(id=self.id, mac=mac) + f",id={self.id},bus={self.bus}"
+        if not self.ats:  # conventional PCI has no place for the capability, and slot 0 of the bridge is its own
+            line = line.replace(",ats=on", "") + f",addr={self.function + 1}.0"
+        elif self.of > 1:
+            line += f",addr=0.{self.function},multifunction=on"
+        return [*made, "-device", line]
+
+
+class Bridge:
+    """Something between a root port and the devices. It is no device under test, and has no ATS."""
+
+    def __init__(self, line):
+        self.line = line
+
+    def arguments(self, _):
+        return ["-device", self.line]
+
+
+class Builder:
+    """Gives devices and buses their names and numbers, in the order in which Linux will number the buses."""
+
+    def __init__(self):
+        self.made, self.counts, self.ports, self.buses, self.net = [], {}, 0, 0, FIRST_NET
+
+    def bridge(self, line):
+        self.made.append(Bridge(line))
+        self.buses += 1
+        return self.buses
+
+    def device(self, kind, bus, number, function=0, of=1, ats=True):
+        if kind not in KINDS:
+            raise Failure(f"no such device: {kind} (known: {', '.join(KINDS)})")
+        count = self.counts.get(kind, 0)
+        self.counts[kind] = count + 1
+        net = self.net if KINDS[kind][2] else None
+        self.net += 1 if net else 0
+        self.made.append(Device(kind, count, bus, number, function, of, net, ats))
+
+    def functions(self, kinds, bus, number):
+        """`nvme`, or `nvme+virtio-net`: one device with two functions."""
+        kinds = kinds.split("+")
+        for function, kind in enumerate(kinds):
+            self.device(kind, bus, number, function, len(kinds))
+
+    def port(self, form):
+        self.ports += 1
+        name = f"port{self.ports}"
+        number = self.bridge(f"pcie-root-port,id={name},bus=pcie.0,chassis={self.ports},slot={self.ports}")
+        form, *below = form.split("/")
+        if form == "switch":
+            up = f"{name}up"
+            self.bridge(f"x3130-upstream,id={up},bus={name}")
+            for index, kinds in enumerate(below):
+                down = f"{name}down{index}"
+                number = self.bridge(f"xio3130-downstream,id={down},bus={up},addr={index}.0,chassis={self.ports},"
+                                     f"slot={100 + index}")
+                self.functions(kinds, down, number)
+        elif form == "bridge":
+            number = self.bridge(f"pcie-pci-bridge,id={name}bridge,bus={name}")
+            for index, kind in enumerate(below):
+                self.device(kind, f"{name}bridge", number, index, ats=False)
+        else:
+            self.functions(form, name, number)
 
 
 def devices(text):
-    """Parses --devices: kinds separated by commas, each with an optional `:count`."""
-    made, numbers, net = [], {}, FIRST_NET
+    """Parses --devices. Forms separated by commas, each with an optional `:count`, each on a root port of its own:
+
+    nvme               one device
+    nvme+virtio-net    one device with several functions; without ACS they share an IOMMU group, and so a domain
+    switch/nvme/nvme   devices below a switch without ACS; each shares an IOMMU group with the port above it
+    bridge/virtio-net  conventional PCI behind a bridge: no ATS, and an alias of the bridge
+    """
+    builder = Builder()
     for item in filter(None, text.split(",")):
-        kind, _, count = item.partition(":")
-        if kind not in KINDS or not re.fullmatch(r"[1-9][0-9]?|", count):
-            raise Failure(f"no such device: {item} (known: {', '.join(KINDS)}; `nvme:2` makes two)")
+        form, _, count = item.partition(":")
+        if not re.fullmatch(r"[a-z0-9/+-]+", form) or not re.fullmatch(r"[1-9][0-9]?|", count):
+            raise Failure(f"no such device: {item} (known: {', '.join(KINDS)}; `nvme:2` makes two, `nvme+nvme` one "
+                          "with two functions, `switch/nvme/nvme` and `bridge/virtio-net` put them behind something)")
         for _ in range(int(count or 1)):
-            number = numbers.get(kind, 0)
-            numbers[kind] = number + 1
-            made.append(Device(kind, number, len(made) + 1, net if KINDS[kind][2] else None))
-            net += 1 if KINDS[kind][2] else 0
-    return made
+            builder.port(form)
+    return builder.made
 
 
 def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, icount=False):

@@ -19,3 +19,8 @@ CONFIG_VIRTIO_PCI=y
 CONFIG_NVME_PCI=y
 CONFIG_E1000E_PCI_EXPRESS=y
 CONFIG_IGB_PCI_EXPRESS=y
+
+# what they can sit behind: a switch, and a bridge to conventional PCI
+CONFIG_XIO3130=y
+CONFIG_PCI_BRIDGE=y
+CONFIG_PCIE_PCI_BRIDGE=y
