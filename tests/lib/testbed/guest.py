@@ -2,6 +2,7 @@
 """What scenarios without smmu-rasd do inside a machine: sysfs, the kernel's words about fences, readers that verify."""
 
 import contextlib
+import json
 import re
 
 from .scenario import check, dmesg, wait_for
@@ -36,11 +37,11 @@ def group(bed, address):
     return bed.text(f"readlink -f {pci(address, 'iommu_group')}")
 
 
-def disk(bed, device):
+def disk(bed, device, timeout=30):
     """The block device of an NVMe controller: they are numbered in the order in which they were ready."""
     address = bed.device(device)["address"]
     return "/dev/" + wait_for(f"the disk of {device}", lambda: bed.text(
-        f"ls {pci(address, 'nvme')}/nvme*/ 2>/dev/null | grep -x 'nvme[0-9]*n1' || true"))
+        f"ls {pci(address, 'nvme')}/nvme*/ 2>/dev/null | grep -x 'nvme[0-9]*n1' || true"), timeout)
 
 
 def fenced(bed, since=None):
@@ -57,6 +58,11 @@ def wait_fenced(bed, device, since):
     address = bed.device(device)["address"]
     wait_for(f"the fence of {device}", lambda: address in fenced(bed, since))
     check(bed.stream(device)["eats"] == 0, f"STE.EATS of {device} is set")
+
+
+def not_active(bed):
+    """The devices that the kernel itself, asked over netlink, does not call active: {address: state}."""
+    return {each["device"]: each["state"] for each in json.loads(bed.text("smmu-rasctl list --json"))["devices"]}
 
 
 def provoke(bed, device, mode="until-reset"):

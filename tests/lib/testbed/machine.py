@@ -99,8 +99,11 @@ class Builder:
     def port(self, form):
         self.ports += 1
         name = f"port{self.ports}"
-        number = self.bridge(f"pcie-root-port,id={name},bus=pcie.0,chassis={self.ports},slot={self.ports}")
         form, *below = form.split("/")
+        dpc = ""
+        if form == "dpc":
+            dpc, (form, *below) = ",dpc=on", below or [""]
+        number = self.bridge(f"pcie-root-port,id={name},bus=pcie.0,chassis={self.ports},slot={self.ports}{dpc}")
         if form == "switch":
             up = f"{name}up"
             self.bridge(f"x3130-upstream,id={up},bus={name}")
@@ -124,6 +127,7 @@ def devices(text):
     nvme+virtio-net    one device with several functions; without ACS they share an IOMMU group, and so a domain
     switch/nvme/nvme   devices below a switch without ACS; each shares an IOMMU group with the port above it
     bridge/virtio-net  conventional PCI behind a bridge: no ATS, and an alias of the bridge
+    dpc/nvme           any of these, and the root port has Downstream Port Containment
     """
     builder = Builder()
     for item in filter(None, text.split(",")):
@@ -137,7 +141,8 @@ def devices(text):
 
 
 def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, icount=False):
-    line = ["console=ttyAMA0", "root=/dev/vda", "rw", "panic=-1", "systemd.show_status=0",
+    # pcie_port_pm=off: QEMU's ports have no PME to wake them when something is plugged in.
+    line = ["console=ttyAMA0", "root=/dev/vda", "rw", "pcie_port_pm=off", "panic=-1", "systemd.show_status=0",
             "systemd.log_target=kmsg", "systemd.log_level=warning", "systemd.default_standard_output=journal", *append]
     arguments = [
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
