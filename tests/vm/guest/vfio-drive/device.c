@@ -13,15 +13,18 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* The registers' first two pages hold all that is needed, and the command register lets the device do DMA */
+/* The registers' first two pages hold all that is needed, and the command register lets the device
+ * do DMA */
 static const char *set_up(struct thing *device)
 {
-	struct vfio_region_info config = {.argsz = sizeof(config), .index = VFIO_PCI_CONFIG_REGION_INDEX};
+	struct vfio_region_info config = {.argsz = sizeof(config),
+					  .index = VFIO_PCI_CONFIG_REGION_INDEX};
 	const uint16_t command = 0x406; /* memory, bus master, no INTx */
 
 	if (ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
 		return "VFIO_DEVICE_GET_REGION_INFO";
-	if (pwrite(device->fd, &command, sizeof(command), (off_t)config.offset + 4) != sizeof(command))
+	if (pwrite(device->fd, &command, sizeof(command), (off_t)config.offset + 4) !=
+	    sizeof(command))
 		return "configuration space";
 	return NULL;
 }
@@ -51,7 +54,8 @@ void open_group(char **words, int count)
 	if (step = "VFIO_GROUP_SET_CONTAINER", ioctl(group, VFIO_GROUP_SET_CONTAINER, &space->fd))
 		goto failed;
 	/* Only the first group of a container says what its IOMMU is to be */
-	if (step = "VFIO_SET_IOMMU", !space->id && ioctl(space->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+	if (step = "VFIO_SET_IOMMU",
+	    !space->id && ioctl(space->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		goto failed;
 	space->id = 1;
 	fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, words[1]);

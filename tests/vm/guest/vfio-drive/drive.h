@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define PAGE       4096
-#define PAGES      256
+#define PAGE	   4096
+#define PAGES	   256
 #define MAX_THINGS 64
 
 enum kind {
@@ -47,7 +47,8 @@ struct thing {
 };
 
 /* main.c */
-struct thing *find(const char *name, unsigned int kinds); /* exits with an answer if there is none */
+struct thing *find(const char *name,
+		   unsigned int kinds); /* exits with an answer if there is none */
 struct thing *add(const char *name, enum kind kind, int fd, uint32_t id);
 void drop(struct thing *thing);
 uint64_t number(const char *text);
@@ -58,7 +59,8 @@ long long now_ms(void);
 _Noreturn void fail(const char *what);
 _Noreturn void fail_with(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The commands: each gets its words, of which there are as many as it asked for, and prints what follows "ok". */
+/* The commands: each gets its words, of which there are as many as it asked for, and prints what
+ * follows "ok". */
 void container(char **words, int count);
 void ioas(char **words, int count);
 void map(char **words, int count);

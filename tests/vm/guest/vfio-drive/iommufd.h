@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What vfio-drive needs of the kernel's interfaces to iommufd, and to VFIO where it has to do with that. The headers that
- * cross compilers come with are older than these.
+ * What vfio-drive needs of the kernel's interfaces to iommufd, and to VFIO where it has to do with
+ * that. The headers that cross compilers come with are older than these.
  */
 #ifndef IOMMUFD_H
 #define IOMMUFD_H
@@ -80,7 +80,8 @@ struct vdevice_alloc {
 };
 
 struct veventq_alloc {
-	uint32_t size, flags, viommu_id, type, veventq_depth, out_veventq_id, out_veventq_fd, reserved;
+	uint32_t size, flags, viommu_id, type, veventq_depth, out_veventq_id, out_veventq_fd,
+		reserved;
 };
 
 struct bind_iommufd {

@@ -2,30 +2,28 @@
 /*
  * vfio-drive: uses devices through VFIO and iommufd, as it is told line by line.
  *
- * Reads commands from standard input and answers each with one line, "ok" and what there is to say, or "err" with the
- * name of an error and where it happened. The devices are NVMe controllers: their admin queue reads, writes, and
- * needs neither interrupts nor a disk with contents. What it opens is closed when its input ends.
+ * Reads commands from standard input and answers each with one line, "ok" and what there is to say,
+ * or "err" with the name of an error and where it happened. The devices are NVMe controllers: their
+ * admin queue reads, writes, and needs neither interrupts nor a disk with contents. What it opens
+ * is closed when its input ends.
  *
- * Names are free. PAGE is one of 256 pages of memory, by number; PT is what a device can be attached to.
+ * Names are free. PAGE is one of 256 pages of memory, by number; PT is what a device can be
+ * attached to.
  *
  *   fill PAGE COUNT BYTE            differ PAGE COUNT BYTE: how many bytes are something else
  *   poke PAGE OFFSET VALUE          64 bits
  *   container NAME                  ioas NAME
- *   map PT IOVA PAGE COUNT          unmap PT IOVA COUNT PAGE: fills PAGE with 0x5a as soon as it may be used again
- *   unmap-both PT IOVA IOVA COUNT PAGE PAGE: the same in two threads at once
- *   group NAME ADDRESS CONTAINER    cdev NAME ADDRESS
- *   attach DEVICE PT                detach DEVICE
- *   reset DEVICE                    close NAME
- *   start DEVICE PAGE IOVA          the queues, in two pages
- *   identify DEVICE IOVA MS         a command that writes a page; waits at most so long for its completion
- *   busy DEVICE IOVA                one such command after the other
- *   progress DEVICE                 how many of these were completed
- *   idle DEVICE                     the same, and no more of them
- *   parent NAME DEVICE IOAS         a HWPT for nesting
- *   viommu NAME DEVICE PARENT       vdevice NAME DEVICE VIOMMU SID
- *   nested NAME DEVICE VIOMMU STE0 STE1
- *   invalidate VIOMMU LOW HIGH ...  commands of a guest: how many were handled, and the error
- *   veventq NAME VIOMMU             events NAME: the events that wait there
+ *   map PT IOVA PAGE COUNT          unmap PT IOVA COUNT PAGE: fills PAGE with 0x5a as soon as it
+ * may be used again unmap-both PT IOVA IOVA COUNT PAGE PAGE: the same in two threads at once group
+ * NAME ADDRESS CONTAINER    cdev NAME ADDRESS attach DEVICE PT                detach DEVICE reset
+ * DEVICE                    close NAME start DEVICE PAGE IOVA          the queues, in two pages
+ *   identify DEVICE IOVA MS         a command that writes a page; waits at most so long for its
+ * completion busy DEVICE IOVA                one such command after the other progress DEVICE how
+ * many of these were completed idle DEVICE                     the same, and no more of them parent
+ * NAME DEVICE IOAS         a HWPT for nesting viommu NAME DEVICE PARENT       vdevice NAME DEVICE
+ * VIOMMU SID nested NAME DEVICE VIOMMU STE0 STE1 invalidate VIOMMU LOW HIGH ...  commands of a
+ * guest: how many were handled, and the error veventq NAME VIOMMU             events NAME: the
+ * events that wait there
  */
 #define _GNU_SOURCE
 #include "drive.h"
@@ -159,32 +157,19 @@ static const struct {
 	int least; /* number of words after the name; a negative one: that many, or more */
 	void (*function)(char **words, int count);
 } commands[] = {
-	{"fill", 3, fill},
-	{"differ", 3, differ},
-	{"poke", 3, poke},
-	{"container", 1, container},
-	{"ioas", 1, ioas},
-	{"map", 4, map},
-	{"unmap", 4, unmap},
-	{"unmap-both", 6, unmap_both},
-	{"group", 3, open_group},
-	{"cdev", 2, open_cdev},
-	{"attach", 2, attach},
-	{"detach", 1, detach},
-	{"reset", 1, reset},
-	{"close", 1, close_thing},
-	{"start", 3, start},
-	{"identify", 3, identify},
-	{"busy", 2, busy},
-	{"idle", 1, idle},
-	{"progress", 1, progress},
-	{"parent", 3, parent},
-	{"viommu", 3, viommu},
-	{"vdevice", 4, vdevice},
-	{"nested", 5, nested},
-	{"invalidate", -1, invalidate},
-	{"veventq", 2, veventq},
-	{"events", 1, events},
+	{"fill", 3, fill},	   {"differ", 3, differ},
+	{"poke", 3, poke},	   {"container", 1, container},
+	{"ioas", 1, ioas},	   {"map", 4, map},
+	{"unmap", 4, unmap},	   {"unmap-both", 6, unmap_both},
+	{"group", 3, open_group},  {"cdev", 2, open_cdev},
+	{"attach", 2, attach},	   {"detach", 1, detach},
+	{"reset", 1, reset},	   {"close", 1, close_thing},
+	{"start", 3, start},	   {"identify", 3, identify},
+	{"busy", 2, busy},	   {"idle", 1, idle},
+	{"progress", 1, progress}, {"parent", 3, parent},
+	{"viommu", 3, viommu},	   {"vdevice", 4, vdevice},
+	{"nested", 5, nested},	   {"invalidate", -1, invalidate},
+	{"veventq", 2, veventq},   {"events", 1, events},
 };
 
 static void run(char *line)
@@ -213,7 +198,8 @@ int main(void)
 {
 	static char line[16384];
 
-	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (memory == MAP_FAILED) {
 		perror("vfio-drive");
 		return 2;

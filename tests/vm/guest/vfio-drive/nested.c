@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What a hypervisor does for a guest that has an SMMUv3: nested translation and the guest's invalidations. */
+/* What a hypervisor does for a guest that has an SMMUv3: nested translation and the guest's
+ * invalidations. */
 #define _GNU_SOURCE
 #include "drive.h"
 #include "iommufd.h"
@@ -13,9 +14,9 @@
 void parent(char **words, int count)
 {
 	struct hwpt_alloc arg = {.size = sizeof(arg),
-				       .flags = HWPT_NEST_PARENT,
-				       .dev_id = find(words[1], DEVICE)->id,
-				       .pt_id = find(words[2], IOAS)->id};
+				 .flags = HWPT_NEST_PARENT,
+				 .dev_id = find(words[1], DEVICE)->id,
+				 .pt_id = find(words[2], IOAS)->id};
 
 	(void)count;
 	if (ioctl(iommufd(), IOMMU_HWPT_ALLOC, &arg))
@@ -56,11 +57,11 @@ void nested(char **words, int count)
 {
 	uint64_t ste[2] = {number(words[3]), number(words[4])};
 	struct hwpt_alloc arg = {.size = sizeof(arg),
-				       .dev_id = find(words[1], DEVICE)->id,
-				       .pt_id = find(words[2], VIOMMU)->id,
-				       .data_type = HWPT_DATA_ARM_SMMUV3,
-				       .data_len = sizeof(ste),
-				       .data_uptr = (uintptr_t)ste};
+				 .dev_id = find(words[1], DEVICE)->id,
+				 .pt_id = find(words[2], VIOMMU)->id,
+				 .data_type = HWPT_DATA_ARM_SMMUV3,
+				 .data_len = sizeof(ste),
+				 .data_uptr = (uintptr_t)ste};
 
 	(void)count;
 	if (ioctl(iommufd(), IOMMU_HWPT_ALLOC, &arg))
@@ -69,16 +70,17 @@ void nested(char **words, int count)
 	printf("ok\n");
 }
 
-/* Not an error of this program if the kernel reports one: the answer tells both what it said and how far it got */
+/* Not an error of this program if the kernel reports one: the answer tells both what it said and
+ * how far it got */
 void invalidate(char **words, int count)
 {
 	uint64_t array[254];
 	struct hwpt_invalidate arg = {.size = sizeof(arg),
-					    .hwpt_id = find(words[0], VIOMMU)->id,
-					    .data_uptr = (uintptr_t)array,
-					    .data_type = INVALIDATE_ARM_SMMUV3,
-					    .entry_len = 16,
-					    .entry_num = (uint32_t)(count - 1) / 2};
+				      .hwpt_id = find(words[0], VIOMMU)->id,
+				      .data_uptr = (uintptr_t)array,
+				      .data_type = INVALIDATE_ARM_SMMUV3,
+				      .entry_len = 16,
+				      .entry_num = (uint32_t)(count - 1) / 2};
 	const char *error = "0";
 
 	for (int i = 1; i < count; i++)

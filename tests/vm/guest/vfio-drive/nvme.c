@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* An NVMe controller's admin queue: the controller reads commands, writes a page for each, and a completion. */
+/* An NVMe controller's admin queue: the controller reads commands, writes a page for each, and a
+ * completion. */
 #include "drive.h"
 
 #include <errno.h>
@@ -56,8 +57,8 @@ void start(char **words, int count)
 	if (!nvme->registers) {
 		if (ioctl(device->fd, VFIO_DEVICE_GET_REGION_INFO, &bar))
 			fail("VFIO_DEVICE_GET_REGION_INFO");
-		nvme->registers =
-			mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device->fd, (off_t)bar.offset);
+		nvme->registers = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+				       device->fd, (off_t)bar.offset);
 		if (nvme->registers == MAP_FAILED) {
 			nvme->registers = NULL;
 			fail("mmap");
@@ -80,7 +81,8 @@ void start(char **words, int count)
 	printf("ok\n");
 }
 
-/* Identify Controller into the page at iova. Returns its status, or a negative number if there was no completion. */
+/* Identify Controller into the page at iova. Returns its status, or a negative number if there was
+ * no completion. */
 static int do_identify(struct nvme *nvme, uint64_t iova, long long ms, _Atomic int *stop)
 {
 	volatile uint16_t *completion = (volatile uint16_t *)(nvme->cq + 16u * nvme->head);
@@ -133,7 +135,8 @@ static void *keep_busy(void *argument)
 {
 	struct nvme *nvme = argument;
 
-	/* One without a completion is the last: it may still come, into a queue that is not its own any more */
+	/* One without a completion is the last: it may still come, into a queue that is not its own
+	 * any more */
 	while (!nvme->stop) {
 		int status = do_identify(nvme, nvme->iova, 60000, &nvme->stop);
 

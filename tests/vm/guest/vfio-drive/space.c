@@ -76,7 +76,8 @@ struct unmapping {
 	int error;
 };
 
-/* From here on the memory is the program's alone, and it says so at once: whatever changes it afterwards is a device. */
+/* From here on the memory is the program's alone, and it says so at once: whatever changes it
+ * afterwards is a device. */
 static void do_unmap(struct unmapping *this)
 {
 	int error;
@@ -87,8 +88,10 @@ static void do_unmap(struct unmapping *this)
 
 		error = ioctl(this->space->fd, VFIO_IOMMU_UNMAP_DMA, &arg);
 	} else {
-		struct ioas_unmap arg = {
-			.size = sizeof(arg), .ioas_id = this->space->id, .iova = this->iova, .length = this->length};
+		struct ioas_unmap arg = {.size = sizeof(arg),
+					 .ioas_id = this->space->id,
+					 .iova = this->iova,
+					 .length = this->length};
 
 		error = ioctl(this->space->fd, IOMMU_IOAS_UNMAP, &arg);
 	}
