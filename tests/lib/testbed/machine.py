@@ -22,6 +22,7 @@ KINDS = {
     "e1000e": ("e1000e,ats=on,romfile=,netdev={id},mac={mac}", False, True),
     "igb": ("igb,ats=on,romfile=,netdev={id},mac={mac}", False, True),
 }
+PORTS = {"dpc": ",dpc=on", "fixed": ",hotplug=off"}  # what a form can begin with
 DISK_SIZE = 64 << 20
 FIRST_NET = 3  # 10.0.2.0/24 is the way in; devices get 10.0.3.0/24 and up
 
@@ -100,10 +101,10 @@ class Builder:
         self.ports += 1
         name = f"port{self.ports}"
         form, *below = form.split("/")
-        dpc = ""
-        if form == "dpc":
-            dpc, (form, *below) = ",dpc=on", below or [""]
-        number = self.bridge(f"pcie-root-port,id={name},bus=pcie.0,chassis={self.ports},slot={self.ports}{dpc}")
+        kind = ""
+        if form in PORTS:
+            kind, (form, *below) = PORTS[form], below or [""]
+        number = self.bridge(f"pcie-root-port,id={name},bus=pcie.0,chassis={self.ports},slot={self.ports}{kind}")
         if form == "switch":
             up = f"{name}up"
             self.bridge(f"x3130-upstream,id={up},bus={name}")
@@ -128,6 +129,7 @@ def devices(text):
     switch/nvme/nvme   devices below a switch without ACS; each shares an IOMMU group with the port above it
     bridge/virtio-net  conventional PCI behind a bridge: no ATS, and an alias of the bridge
     dpc/nvme           any of these, and the root port has Downstream Port Containment
+    fixed/nvme         any of these, and the root port has no hot-plug slot
     """
     builder = Builder()
     for item in filter(None, text.split(",")):
