@@ -131,20 +131,40 @@ def test_iommufd(bed):
 
 
 def test_reset_while_open(bed):
-    """VFIO_DEVICE_RESET lifts the fence of an open device, which has its address space back at once"""
-    start = mark(bed)
+    """A reset, of the function or of its bus, lifts the fence of an open device, which has its address space back"""
     with user(bed) as drive:
         ready(drive, "space", "cdev", "nvme0")
-        check(drive.identify("nvme0", VICTIM), "no completion")
-        bed.wedge("nvme0", "until-reset")
-        drive.unmap("space", VICTIM)
-        wait_fenced(bed, "nvme0", start)
         drive.ask("ioas", "another")
-        drive.refused("EBUSY", "attach", "nvme0", "another")
-        drive.ask("reset", "nvme0")
-        check(unfenced(bed, start) == addresses(bed, ["nvme0"]), "the reset has not lifted the fence")
-        drive.start("nvme0", QUEUES["nvme0"])
-        check(drive.identify("nvme0", OWN["nvme0"]), "the device cannot be used again")
+        for kind in ("reset", "hot-reset"):
+            start = mark(bed)
+            check(drive.identify("nvme0", VICTIM), "no completion")
+            bed.wedge("nvme0", "until-reset")
+            drive.unmap("space", VICTIM)
+            wait_fenced(bed, "nvme0", start)
+            drive.refused("EBUSY", "attach", "nvme0", "another")
+            drive.ask(kind, "nvme0")
+            check(unfenced(bed, start) == addresses(bed, ["nvme0"]), f"the {kind} has not lifted the fence")
+            drive.start("nvme0", QUEUES["nvme0"])
+            check(drive.identify("nvme0", OWN["nvme0"]), "the device cannot be used again")
+            drive.map("space", VICTIM)
+
+
+def test_close_while_wedged(bed):
+    """A wedged device that is closed before anybody noticed is cured by the reset at that, with no fence"""
+    start = mark(bed)
+    for way in ("group", "cdev"):
+        with user(bed) as drive:
+            ready(drive, "space", way, "nvme0")
+            drive.busy("nvme0", VICTIM)
+            wait_for("DMA", lambda drive=drive: drive.ask("progress", "nvme0")["done"] > 5)
+            bed.wedge("nvme0", "until-reset")
+        check(bed.hardware("nvme0") == "off", "the device was not reset")
+        with user(bed) as drive:
+            ready(drive, "space", way, "nvme0")
+            check(drive.identify("nvme0", OWN["nvme0"]), "the device cannot be used again")
+            drive.unmap("space", VICTIM)
+            check(bed.stale("nvme0") == 0, "stale translations")
+    check(not fenced(bed, start), str(fenced(bed, start)))
 
 
 def test_two_users(bed):

@@ -147,19 +147,39 @@ void detach(char **words, int count)
 	printf("ok\n");
 }
 
+/* The reset of a device clears its command register, and what it was doing comes to nothing. */
+static void after_reset(struct thing *device)
+{
+	const char *step = set_up(device);
+
+	if (step)
+		fail(step);
+	printf("ok\n");
+}
+
 void reset(char **words, int count)
 {
 	struct thing *device = find(words[0], DEVICE);
-	const char *step;
 
 	(void)count;
 	stop_busy(&device->nvme);
 	if (ioctl(device->fd, VFIO_DEVICE_RESET))
 		fail("VFIO_DEVICE_RESET");
-	step = set_up(device);
-	if (step)
-		fail(step);
-	printf("ok\n");
+	after_reset(device);
+}
+
+/* Of the device's slot or bus. With a character device nothing has to prove that the others there
+ * are its user's. */
+void hot_reset(char **words, int count)
+{
+	struct thing *device = find(words[0], DEVICE);
+	struct vfio_pci_hot_reset arg = {.argsz = sizeof(arg)};
+
+	(void)count;
+	stop_busy(&device->nvme);
+	if (ioctl(device->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg))
+		fail("VFIO_DEVICE_PCI_HOT_RESET");
+	after_reset(device);
 }
 
 void close_thing(char **words, int count)

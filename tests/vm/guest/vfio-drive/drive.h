@@ -72,6 +72,7 @@ void open_cdev(char **words, int count);
 void attach(char **words, int count);
 void detach(char **words, int count);
 void reset(char **words, int count);
+void hot_reset(char **words, int count);
 void close_thing(char **words, int count);
 
 void start(char **words, int count);
