@@ -5,10 +5,11 @@
 #   make demo            fences and recovers wedged devices on a real kernel in a virtual machine (root)
 #   make check           unit, integration and virtual machine tests (root)
 #   make check-vm        only the tests in virtual machines (root)
+#   make bench           what the success path costs, in instructions, stock kernel against patched (root)
 #   make lint            formatters and linters over everything
 #   make clean-cache     removes what make kernel, demo and check-vm built
 
-.PHONY: deps deps-lint demo check check-vm lint lint-scripts bench fuzz deb clean-cache
+.PHONY: deps deps-lint demo check check-vm lint lint-scripts bench bench-flush fuzz deb clean-cache
 deps:
 	@tests/lib/deps
 
@@ -33,7 +34,13 @@ lint-scripts:
 	@git ls-files -z | xargs -0 grep -IlZ -m1 '^#!/usr/bin/python3' | xargs -0 tests/lib/python-syntax
 	@tests/lib/spdx
 
-bench fuzz deb:
+bench: deps
+	@tests/lib/check bench-flush
+
+bench-flush:
+	@tests/vm/bench-flush
+
+fuzz deb:
 	@echo "smmu-ras: make $@ is not built yet" >&2; exit 2
 
 clean-cache:

@@ -205,11 +205,11 @@ def contents(series):
     return {patch.name: patch.read_bytes() for patch in series}
 
 
-def exported(tree):
+def exported(tree, commits="base..smmu-ras"):
     """The commits of a working tree as patch files: {name: content}."""
     with tempfile.TemporaryDirectory() as folder:
         git(tree, "-c", "diff.algorithm=myers", "-c", "diff.renames=true", "format-patch", "--quiet", "--zero-commit",
-            "--no-signature", "--no-numbered", "--no-base", "--stat=72", "--output-directory", folder, "base..smmu-ras")
+            "--no-signature", "--no-numbered", "--no-base", "--stat=72", "--output-directory", folder, commits)
         return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 

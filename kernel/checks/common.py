@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the steps share: the series as commits in a tree of their own, and building parts of it."""
+
+import collections
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from workshop import cache, linux
+from workshop.run import output, run
+from workshop.ui import Failure, say
+
+HERE = Path(__file__).resolve().parent
+CONFIG = HERE.parent / "config"
+# Who uses what the series changes, whatever it touches itself.
+USERS = ("drivers/vfio/", "drivers/virtio/", "drivers/block/virtio_blk.o", "drivers/net/virtio_net.o")
+WARNING = re.compile(r"^(?P<where>[^\s:]+):(?:\d+:)*\s*(?P<text>(?:fatal )?(?:warning|error|note): .*)$|"
+                     r"^(?:Warning|WARNING|ERROR): (?P<file>[^\s:]+\.[chS])(?::\d+)*:? (?P<said>.*)$")
+
+
+class Skip(Exception):
+    """Raised with the reason why a step cannot say anything."""
+
+
+class Series:
+    """The patches, and a git tree that can be moved to any of them."""
+
+    def __init__(self):
+        self.source = linux.source()
+        self.version = linux.version(self.source)
+        self.patches = linux.patches()
+        self.files = linux.touched(self.patches)
+        self.key = cache.key(self.source.name, *self.patches)
+        self.logs = cache.folder("log", "kernel-check")
+        self.log = self.logs / "tree.log"
+        self.log.unlink(missing_ok=True)
+        self.tree = cache.folder("kernel-check") / "tree"
+        self._make_tree()
+
+    def _make_tree(self):
+        """A git worktree beside the one that people work in: its branch `base` is all that is taken from there."""
+        work = linux.work_tree(self.source)
+        if not (work / ".git").exists():
+            # No work of anybody's can be in the way of a tree that is not there.
+            run([str(HERE.parent / "tree")], log=self.log)
+        if (self.tree / ".git").exists() and run(["git", "-C", str(self.tree), "cat-file", "-e", "HEAD"],
+                                                 check=False):
+            shutil.rmtree(self.tree)
+        if not (self.tree / ".git").exists():
+            linux.git(work, "worktree", "prune", log=self.log)
+            linux.git(work, "worktree", "add", "--quiet", "--detach", str(self.tree), "base", log=self.log)
+        self.base = linux.git_output(work, "rev-parse", "base")
+        kept = self.tree.parent / "commits"
+        lines = kept.read_text().split() if kept.exists() else []
+        if lines[:1] == [self.key] and not run(["git", "-C", str(self.tree), "cat-file", "-e", lines[-1]], check=False):
+            self.commits = lines[1:]
+            return
+        run(["git", "-C", str(self.tree), "am", "--abort"], check=False, log=self.log)
+        self.checkout(self.base)
+        linux.apply(self.tree, self.patches)
+        self.commits = linux.git_output(self.tree, "rev-list", "--reverse", f"{self.base}..HEAD").split()
+        kept.write_text("\n".join([self.key, *self.commits]) + "\n")
+
+    def checkout(self, commit):
+        linux.git(self.tree, "checkout", "--quiet", "--force", "--detach", commit, log=self.log)
+        linux.git(self.tree, "clean", "--quiet", "-fd", log=self.log)
+
+    @property
+    def tip(self):
+        return self.commits[-1]
+
+    def tool(self, *command, env=None, **options):
+        """Runs a tool of the tree; returns (exit code, what it printed), which is logged as well."""
+        # Debian's Python, which has the modules that `make deps-check` installs, comes before any other.
+        options["env"] = {**os.environ, "PATH": "/usr/bin:" + os.environ.get("PATH", "/bin"), **(env or {})}
+        done = subprocess.run(command, cwd=self.tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", check=False, **options)
+        with open(self.log, "a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(command)}\n{done.stdout}")
+        return done.returncode, done.stdout
+
+
+class Objects:
+    """A folder of objects: one architecture, one configuration, one compiler."""
+
+    def __init__(self, series, name, arch="arm64", clang=None):
+        self.series, self.arch, self.folder = series, arch, cache.folder("kernel-check", "objects", name)
+        self.arguments, self.variables = [], {"ARCH": arch, "CROSS_COMPILE": linux.CROSS if arch == "arm64" else ""}
+        compiler = f"{self.variables['CROSS_COMPILE']}gcc"
+        if clang:
+            self.variables |= {"LLVM": f"-{clang}", "CROSS_COMPILE": linux.CROSS if arch == "arm64" else ""}
+            compiler = f"clang-{clang}"
+        if shutil.which("ccache"):
+            # Walking the commits of the series forth and back then costs little; it repeats the warnings, too.
+            self.arguments = [f"CC=ccache {compiler}"]
+            self.variables |= {"CCACHE_DIR": str(cache.folder("kernel-check", "ccache")), "CCACHE_MAXSIZE": "4G"}
+        self.compiler = output([compiler, "--version"]).splitlines()[0]
+
+    def make(self, *targets, each_line=None, **variables):
+        linux.make(self.series.tree, self.folder, *self.arguments, *targets, log=self.series.log, each_line=each_line,
+                   **self.variables, **variables)
+
+    def configure(self, lines, rest="allnoconfig"):
+        """Configures from lines of a .config, of which later ones win. All of them have to hold in the end."""
+        wanted = dict(re.match(r"(CONFIG_\w+)=(.*)", line).groups() for line in lines if line.startswith("CONFIG_"))
+        text = "".join(f"{name}={value}\n" for name, value in wanted.items())
+        kept = self.folder / "wanted.config"
+        if kept.exists() and kept.read_text() == text and (self.folder / ".config").exists():
+            self.make("olddefconfig")
+        else:
+            (self.folder / "new.config").write_text(text)
+            self.make(rest, KCONFIG_ALLCONFIG=str(self.folder / "new.config"))
+            kept.write_text(text)
+        chosen = linux.options(self.folder / ".config")
+        return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
+
+    def build(self, targets, *arguments):
+        """Builds targets anew; returns the warnings as a Counter of (file, text)."""
+        for target in targets:
+            where = self.folder / target
+            for each in [where] if target.endswith(".o") else where.rglob("*.o"):
+                each.unlink(missing_ok=True)
+        found = collections.Counter()
+
+        def look(line):
+            match = WARNING.match(line.rstrip())
+            if match:
+                where = os.path.normpath((match["where"] or match["file"]).removeprefix("../"))
+                text = re.sub(r"\b\d+\b", "N", match["text"] or match["said"])
+                found[where.removeprefix(str(self.series.tree) + "/"), text] += 1
+        self.make(*arguments, *targets, each_line=look)
+        return found
+
+
+def targets_for(series, dirs=True):
+    """What to build for a series: the folders below drivers/ that it touches, and the users of what it changes."""
+    found = []
+    for name in series.files:
+        if name.endswith(".c") and name.startswith("drivers/"):
+            folder = "/".join(name.split("/")[:2]) + "/"
+            found.append(folder if dirs and folder not in ("drivers/net/", "drivers/block/") else name[:-2] + ".o")
+    found += USERS
+    kept = [target for target in dict.fromkeys(found)]
+    return [target for target in kept if not any(other != target and other.endswith("/") and target.startswith(other)
+                                                 for other in kept)]
+
+
+def show(warnings):
+    return "\n".join(f"{where}: {text}" + (f" ({count} times)" if count > 1 else "")
+                     for (where, text), count in sorted(warnings.items()))
+
+
+def insist_no_new(series, objects, targets, *arguments, prepare=None):
+    """The tip builds without a warning that Linux itself does not have. Returns a note for the result."""
+    series.checkout(series.tip)
+    if prepare:
+        prepare()
+    ours = objects.build(targets, *arguments)
+    if not ours:
+        return "no warning at all"
+    say(f"{sum(ours.values())} warnings; building Linux without the series, for comparison")
+    series.checkout(series.base)
+    if prepare:
+        prepare()
+    new = ours - objects.build(targets, *arguments)
+    series.checkout(series.tip)
+    if new:
+        raise Failure(f"{sum(new.values())} warnings that Linux without the series does not have:\n{show(new)}")
+    return f"{sum(ours.values())} warnings, all of them Linux's own"

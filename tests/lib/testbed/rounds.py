@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Random rounds: some devices wedge in some way under verified I/O, and are recovered in some way.
+
+In each round hardware, kernel and data have to agree: whoever wedges is fenced (the kernel says so, STE.EATS is
+clear), what it writes through stale translations reaches no page, and after its recovery it is no more fenced, has
+ATS back, holds no stale translation, and works. What happens depends on the seed only, as far as it is ours to say:
+when a device notices is the machine's.
+"""
+
+import collections
+import random
+import threading
+import time
+
+from workshop.ui import Failure
+
+from .agent import Agent, Refused
+from .bed import patience
+from .scenario import check
+
+VERIFY = "/usr/local/lib/testbed/verify-io"
+DEVICES = "nvme:2,virtio-net,igb"
+# Wedge modes with their weights. `reset-fails` costs the minute for which Linux waits for a device after a reset.
+MODES = {"until-reset": 12, "again": 5, "slow": 3, "forever": 4, "reset-late": 2, "reset-fails": 0.4, "by-hand": 2}
+# The nvme driver gives a controller up for good that is fenced again while it is set up after a reset, a minute later.
+NOT_FOR = {"nvme": ("again", "forever", "reset-fails")}
+SLOW_ENOUGH = 400  # ms; the SMMU of the bed gives up after 100
+# Recoveries with their weights, by kind. NVMe with I/O in flight waits half a minute in an unbind.
+IN_PLACE, BY_BUS, UNBIND, REATTACH = "reset", "bus reset", "unbind, reset, bind", "unbind, reset, reattach, bind"
+WAYS = {"nvme": {IN_PLACE: 10, BY_BUS: 5, UNBIND: 0.1}, "virtio-net": {UNBIND: 5, REATTACH: 3, "unbind, bus reset, bind": 3},
+        "igb": {UNBIND: 5, REATTACH: 3}, "e1000e": {UNBIND: 5, REATTACH: 3}}
+DAEMON = 0.12  # of the rounds are smmu-rasd's to recover
+
+
+def pick(dice, weights):
+    return dice.choices(list(weights), list(weights.values()))[0]
+
+
+class Device:
+    """One device under test, its traffic, and what is known of it."""
+
+    def __init__(self, rounds, known):
+        self.rounds, self.bed, self.agent = rounds, rounds.bed, rounds.agent
+        self.id, self.kind, self.address = known["id"], known["kind"], known["address"]
+        self.net = known["net"]
+        self.driver = self.agent.ask("link", path=f"{self.path}/driver")
+        self.counts, self.process = {}, None
+
+    @property
+    def path(self):
+        return f"/sys/bus/pci/devices/{self.address}"
+
+    def start_traffic(self):
+        if self.net:
+            host = self.net.replace("0/24", "2")
+            # -p: ping looks at every byte that comes back.
+            line = f"while :; do ping -n -q -c 50 -i 0.02 -W 1 -s 1400 -p a5c3 {host} 2>&1; done | " \
+                   "grep --line-buffered -i 'wrong data\\|dump'"
+            self.process = self.bed.start(line)
+        else:
+            disk = self.agent.sh(f"basename $(ls -d {self.path}/nvme/nvme*/nvme*n*)").strip()
+            self.agent.sh(f"{VERIFY} fill /dev/{disk}")
+            self.process = self.bed.start(f"exec {VERIFY} read /dev/{disk} 2 1000000")
+        self.said = collections.deque(maxlen=3)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if line.startswith("reads "):
+                words = line.split()
+                self.counts = dict(zip(words[::2], map(int, words[1::2])))
+
+    def data_is_right(self, errors_allowed):
+        if self.net:
+            check(not self.said, f"{self.id}: wrong data came back: {list(self.said)}")
+        else:
+            check(self.process.poll() is None, f"{self.id}: the readers have ended: {list(self.said)}")
+            check(not self.counts.get("wrong"), f"{self.id}: wrong data was read: {self.counts}")
+            check(errors_allowed or not self.counts.get("errors"), f"{self.id}: reads failed: {self.counts}")
+
+    def works(self):
+        """Waits until data flow again."""
+        if self.net:
+            host = self.net.replace("0/24", "2")
+            self.rounds.wait(f"{self.id}: an answer over the network",
+                             lambda: self.agent.ask("sh", command=f"ping -n -c 1 -W 1 {host}")[0] == 0)
+        else:
+            before = self.counts.get("reads", 0)
+            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > before)
+
+    def write(self, name, value, timeout=90):
+        path = name if name.startswith("/") else f"{self.path}/{name}"
+        self.agent.ask("write", timeout, path=path, value=value)
+
+    def bind(self, on=True):
+        self.write(f"/sys/bus/pci/drivers/{self.driver}/{'bind' if on else 'unbind'}", self.address)
+
+    def port(self):
+        return self.agent.sh(f"basename $(dirname $(readlink -f {self.path}))").strip()
+
+    def state(self):
+        return self.agent.ask("fences").get(self.address, {}).get("state", "active")
+
+
+class Rounds:
+    def __init__(self, bed, seed, say=None, modes=None):
+        self.bed, self.dice, self.say = bed, random.Random(seed), say or (lambda text: None)
+        self.modes = modes or MODES
+        self.agent = Agent(bed)
+        self.agent.sh("systemctl stop smmu-rasd")
+        self.devices = [Device(self, known) for known in bed.state["devices"]]
+        self.errors_allowed, self.blocked, self.tally = False, 0, collections.Counter()
+
+    def wait(self, what, condition, timeout=30):
+        end = time.monotonic() + timeout * patience()
+        while not condition():
+            if time.monotonic() > end:
+                raise Failure(f"not within {timeout * patience():.0f} s: {what}")
+            time.sleep(0.02)
+
+    def start_traffic(self):
+        for device in self.devices:
+            device.start_traffic()
+        for device in self.devices:
+            device.works()
+
+    # -- one round --
+
+    def plan(self):
+        """[(device, mode, way)]"""
+        chosen = self.dice.sample(self.devices, self.dice.randint(1, len(self.devices)))
+        daemon = self.dice.random() < DAEMON
+        planned = []
+        for device in chosen:
+            modes = {name: weight for name, weight in self.modes.items()
+                     if name not in NOT_FOR.get(device.kind, ())} or {"until-reset": 1}
+            mode, way = pick(self.dice, modes), pick(self.dice, WAYS[device.kind])
+            if mode == "again":
+                mode = f"again:{self.dice.randint(1, 2)}"
+            if daemon:
+                # What it does with a device that no reset helps is no part of this.
+                mode, way = ("until-reset" if mode not in ("by-hand", "slow") else mode), "smmu-rasd"
+            planned.append((device, mode, way))
+        return planned
+
+    def run(self):
+        planned = self.plan()
+        self.say("; ".join(f"{device.id} {mode} → {way}" for device, mode, way in planned))
+        for device, mode, _ in planned:
+            self.break_it(device, mode)
+        for device, _, _ in planned:
+            self.see_fence(device)
+        if planned[0][2] == "smmu-rasd":
+            self.leave_to_daemon(planned)
+        else:
+            for device, mode, way in planned:
+                self.recover(device, mode, way)
+        for device in self.devices:
+            self.see_health(device)
+        for device, mode, way in planned:
+            self.tally[mode.partition(":")[0]] += 1
+            self.tally[way] += 1
+
+    def break_it(self, device, mode):
+        if mode == "by-hand":
+            self.agent.ask("fence", device=device.address)
+            return
+        self.bed.wedge(device.id, {"slow": f"slow:{SLOW_ENOUGH}", "reset-late": "until-reset",
+                                   "reset-fails": "until-reset"}.get(mode, mode))
+
+    def see_fence(self, device):
+        self.wait(f"{device.id}: the fence", lambda: device.state() == "fenced")
+        self.see_blocked(device)
+
+    def see_blocked(self, device):
+        check(self.bed.stream(device.id)["eats"] == 0, f"{device.id} is {device.state()}, and its STE.EATS is set")
+        overwritten, blocked = self.bed.scribble(device.id)
+        check(overwritten == 0, f"{device.id}: {overwritten} pages overwritten through stale translations")
+        self.blocked += blocked
+
+    def see_health(self, device):
+        before = self.bed.stream(device.id)["inv"]
+        device.works()
+        check(device.state() == "active", f"{device.id} is {device.state()} after its recovery")
+        check(self.bed.hardware(device.id) == "off", f"{device.id}: the device is {self.bed.hardware(device.id)}")
+        check(self.bed.stream(device.id)["eats"] == 1, f"{device.id}: STE.EATS is not set after its recovery")
+        self.wait(f"{device.id}: an ATC invalidation", lambda: self.bed.stream(device.id)["inv"] > before)
+        overwritten, _ = self.bed.scribble(device.id)
+        check(overwritten == 0, f"{device.id}: healthy, and {overwritten} pages overwritten")
+        device.data_is_right(self.errors_allowed)
+
+    # -- recovery --
+
+    def leave_to_daemon(self, planned):
+        self.agent.sh("systemctl start smmu-rasd")
+        for device, mode, _ in planned:
+            if mode == "slow":
+                self.bed.release(device.id)  # it answers again; that alone lifts nothing
+            self.wait(f"{device.id}: smmu-rasd's recovery", lambda each=device: each.state() == "active", 60)
+        for device, _, _ in planned:
+            if device.net:
+                self.wait(f"{device.id}: its driver",
+                          lambda each=device: self.agent.ask("link", path=f"{each.path}/driver") == each.driver)
+        for device, _, _ in planned:
+            device.works()
+        self.agent.sh("systemctl stop smmu-rasd; systemctl reset-failed smmu-rasd")
+
+    def reset(self, device, way):
+        """A reset as `way` has it; raises Refused when the kernel says that it failed."""
+        if "bus reset" in way and "unbind" in way:
+            device.write(f"/sys/bus/pci/devices/{device.port()}/reset_subordinate", "1", 180)
+            return
+        if way == BY_BUS:
+            device.write("reset_method", "bus")
+        try:
+            device.write("reset", "1", 180)
+        finally:
+            if way == BY_BUS:
+                device.write("reset_method", "default")
+
+    def failing_reset(self, device, way, comes_back):
+        """A reset from which the device does not come back, or only while Linux waits for it."""
+        self.bed.wedge(device.id, "reset-fails")
+        device.write("reset_method", "flr")
+        try:
+            number = self.agent.begin("write", path=f"{device.path}/reset", value="1")
+            if comes_back:
+                # Seen by the device's own eyes: Linux waits for it from the moment of the reset on.
+                time.sleep(self.dice.random())
+                self.bed.release(device.id)
+                self.agent.end(number, 180)
+                return True
+            try:
+                self.agent.end(number, 180)
+                raise Failure(f"{device.id}: a reset that failed is said to have succeeded")
+            except Refused:
+                pass
+        finally:
+            device.write("reset_method", "default")
+        check(device.state() == "fenced", f"{device.id} is {device.state()} after a reset that failed")
+        self.see_blocked(device)
+        self.bed.release(device.id)
+        return False
+
+    def recover(self, device, mode, way):
+        taken = "unbind" in way
+        if taken:
+            device.bind(False)
+            self.errors_allowed |= device.kind == "nvme"
+        self.see_refused(device, taken)
+        clean = False
+        if mode in ("reset-fails", "reset-late"):
+            clean = self.failing_reset(device, way, mode == "reset-late")
+        if mode == "slow":
+            self.bed.release(device.id)
+        tries = 0
+        while not clean:
+            self.reset(device, way)
+            tries += 1
+            if mode == "forever" and tries == 1:
+                # The reset is over, and the device as wedged as before: whoever uses it is fenced again.
+                if taken:
+                    self.come_back(device, way)
+                self.see_fence(device)
+                self.bed.release(device.id)
+                if taken:
+                    device.bind(False)
+            elif mode.startswith("again") and self.bed.hardware(device.id) != "off":
+                if taken:
+                    self.come_back(device, way)
+                self.see_fence(device)
+                if taken:
+                    device.bind(False)
+            else:
+                clean = True
+        if taken:
+            check(device.state() == "sanitized", f"{device.id} is {device.state()} after a reset, with no driver")
+            self.see_blocked(device)
+            self.come_back(device, way)
+
+    def see_refused(self, device, taken):
+        """While it is fenced and was not reset, nothing lifts the fence."""
+        try:
+            self.agent.ask("reattach", device=device.address)
+        except Refused:
+            pass
+        else:
+            raise Failure(f"{device.id}: reattached without a reset")
+        if taken:
+            try:
+                device.bind()
+            except Refused:
+                return
+            raise Failure(f"{device.id}: a driver was bound to a fenced device")
+
+    def come_back(self, device, way):
+        if "reattach" in way:
+            self.agent.ask("reattach", device=device.address)
+        device.bind()
+
+    def finish(self):
+        """Ends the traffic; the counts of all readers."""
+        self.agent.sh("pkill -TERM verify-io; pkill ping; sleep 1")
+        counts = {device.id: device.counts for device in self.devices if device.counts}
+        for device in self.devices:
+            device.process.kill()
+            device.process.wait()
+        self.agent.close()
+        return counts
