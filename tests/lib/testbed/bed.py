@@ -212,6 +212,27 @@ class Bed:
         if done.returncode:
             raise Failure(f"no ssh connection to the guest: {done.stderr.strip()}\n{self.console_tail()}")
 
+    def restarting(self, command, meanwhile=lambda: None, timeout=300):
+        """Runs a command that starts another kernel in the guest, and waits until that is ready."""
+        before = self.console().count(READY)
+        deadline = time.monotonic() + timeout * patience()
+        process = self.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while self.console().count(READY) == before:
+                self.need_running()
+                if time.monotonic() > deadline:
+                    raise Failure(f"no other kernel was ready after {timeout} s:\n{self.console_tail()}")
+                meanwhile()
+                time.sleep(0.1)
+        finally:
+            process.kill()
+            process.wait()
+        # The shared connection is one to the kernel that is gone.
+        subprocess.run([*self._ssh(self.state), "-O", "exit", "testbed"], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        (self.folder / "ssh").unlink(missing_ok=True)
+        self._open_ssh()
+
     def _stop(self):
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError):
             state = json.loads(self._file.read_text())
@@ -297,16 +318,18 @@ class Bed:
     def wedge(self, device, mode):
         if not re.fullmatch(r"off|until-reset|forever|again:\d+|slow:\d+|reset-fails", mode):
             raise Failure(f"no such way to wedge a device: {mode} (known: {MODES})")
+        path = self.device(device)["qom"]
         with self.qmp() as qmp:
-            qmp.command("qom-set", path=self.device(device)["qom"], property="ats-wedge", value=mode)
+            qmp.command("qom-set", path=path, property="ats-wedge", value=mode)
 
     def release(self, device):
         self.wedge(device, "off")
 
     def hardware(self, device):
         """What the device itself says: its wedge mode now."""
+        path = self.device(device)["qom"]
         with self.qmp() as qmp:
-            return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-wedge")
+            return qmp.command("qom-get", path=path, property="ats-wedge")
 
     def scribble(self, device, byte=0xa5):
         """Has a device write through all its stale translations. Returns pages (overwritten by that, blocked)."""
@@ -320,8 +343,9 @@ class Bed:
 
     def stale(self, device):
         """How many translations the device holds that the guest has had invalidated."""
+        path = self.device(device)["qom"]
         with self.qmp() as qmp:
-            return qmp.command("qom-get", path=self.device(device)["qom"], property="ats-stale-entries")
+            return qmp.command("qom-get", path=path, property="ats-stale-entries")
 
     def stream(self, device):
         """What the SMMU knows of a device's stream: {sid, inv, timeouts, eats, config}."""
