@@ -44,11 +44,11 @@ def to_vfio(bed, *devices):
 
 
 class Drive:
-    def __init__(self, bed):
+    def __init__(self, bed, realtime=False):
         self.bed = bed
         self.seen = iova  # the address that devices have for a page: another one with a guest's translation on top
         self._rest = b""
-        self._process = bed.start(f"exec {PROGRAM}", stdin=subprocess.PIPE, text=False, errors=None)
+        self._process = bed.start(f"exec {'chrt -f 50 ' if realtime else ''}{PROGRAM}", stdin=subprocess.PIPE, text=False, errors=None)
 
     def close(self):
         """Ends the program, which closes all that it has open."""
@@ -65,14 +65,21 @@ class Drive:
 
     def ask(self, *words, timeout=60):
         """Gives one command; returns what the answer says, as a dictionary, or raises Refused."""
-        question = " ".join(f"{word:#x}" if isinstance(word, int) else word for word in words)
-        self._process.stdin.write(question.encode() + b"\n")
+        return self.ask_all(words, timeout=timeout)[0]
+
+    def ask_all(self, *commands, timeout=60):
+        """Gives commands that are carried out without a pause between them; returns what each answer says."""
+        questions = [" ".join(f"{word:#x}" if isinstance(word, int) else word for word in words) for words in commands]
+        self._process.stdin.write(";".join(questions).encode() + b"\n")
         self._process.stdin.flush()
-        answer = self._answer(question, time.monotonic() + timeout * patience())
-        if not answer.startswith("ok"):
-            raise Refused(question, answer)
-        pairs = (word.partition("=") for word in answer.split()[1:])
-        return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+        deadline, said = time.monotonic() + timeout * patience(), []
+        for question in questions:
+            answer = self._answer(question, deadline)
+            if not answer.startswith("ok"):
+                raise Refused(question, answer)
+            pairs = (word.partition("=") for word in answer.split()[1:])
+            said.append({name: int(value) if value.isdigit() else value for name, _, value in pairs})
+        return said
 
     def _answer(self, question, deadline):
         output = self._process.stdout.fileno()
@@ -114,6 +121,13 @@ class Drive:
         """Unmaps pages, and has them filled in the moment in which they may be used again."""
         self.ask("unmap", space, iova(page), count, page)
 
+    def unmap_and_watch(self, space, page, device):
+        """Unmaps a page, has the device write to it at once, and returns how many bytes of it that has changed."""
+        return self.ask_all(("unmap", space, iova(page), 1, page), self.watching(page, device))[1]["bytes"]
+
+    def watching(self, page, device, ms=300):
+        return "watch", device, self.seen(page), page, ms
+
     def unmap_both(self, space, one, other):
         """Unmaps two pages in two threads at once."""
         self.ask("unmap-both", space, iova(one), iova(other), 1, one, other)
@@ -141,9 +155,9 @@ class Drive:
 
 
 @contextlib.contextmanager
-def driving(bed):
-    """A program for the length of a `with` block."""
-    drive = Drive(bed)
+def driving(bed, realtime=False):
+    """A program for the length of a `with` block; a real-time one gives the CPU away only when it waits."""
+    drive = Drive(bed, realtime)
     try:
         yield drive
     finally:

@@ -6,10 +6,12 @@ of the file on one machine. The first line of a function's docstring is what it 
 test gets a fresh machine.
 """
 
+import importlib.util
 import json
 import re
 import time
 
+from workshop.cache import ROOT
 from workshop.ui import Failure
 
 from .bed import patience
@@ -56,3 +58,11 @@ def journal(bed, device, since):
     when = json.loads(bed.text(f"journalctl -o json -n 1 _TRANSPORT=kernel --grep {since}"))["__REALTIME_TIMESTAMP"]
     lines = bed.text(f"journalctl -o json --since @{int(when) // 10**6} SMMU_RAS_DEVICE={device}").splitlines()
     return [entry for entry in map(json.loads, lines) if int(entry["__REALTIME_TIMESTAMP"]) > int(when)]
+
+
+def other(name):
+    """Another scenario file, as a module: for the same steps on another machine."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tests/vm/scenarios/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -84,10 +84,10 @@ class Guest:
 
 
 @contextlib.contextmanager
-def guest(bed):
+def guest(bed, realtime=False):
     """A guest with all of the devices, each of which has used the page VICTIM."""
     to_vfio(bed, *ALL)
-    with driving(bed) as drive:
+    with driving(bed, realtime) as drive:
         made = Guest(drive)
         for device in ALL:
             made.add(device)

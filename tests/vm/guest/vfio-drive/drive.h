@@ -12,6 +12,7 @@
 #define PAGE	   4096
 #define PAGES	   256
 #define MAX_THINGS 64
+#define UNMAPPED   0x5a /* what a page is filled with when it has been unmapped */
 
 enum kind {
 	CONTAINER = 1 << 0, /* of VFIO, with a type 1 IOMMU */
@@ -77,6 +78,7 @@ void close_thing(char **words, int count);
 
 void start(char **words, int count);
 void identify(char **words, int count);
+void watch(char **words, int count);
 void busy(char **words, int count);
 void idle(char **words, int count);
 void progress(char **words, int count);

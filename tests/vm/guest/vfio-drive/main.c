@@ -3,27 +3,42 @@
  * vfio-drive: uses devices through VFIO and iommufd, as it is told line by line.
  *
  * Reads commands from standard input and answers each with one line, "ok" and what there is to say,
- * or "err" with the name of an error and where it happened. The devices are NVMe controllers: their
- * admin queue reads, writes, and needs neither interrupts nor a disk with contents. What it opens
- * is closed when its input ends.
+ * or "err" with the name of an error and where it happened. Several on a line, with ; between them,
+ * are carried out one right after the other, up to the first error. The devices are NVMe
+ * controllers: their admin queue reads, writes, and needs neither interrupts nor a disk with
+ * contents. What it opens is closed when its input ends.
  *
- * Names are free. PAGE is one of 256 pages of memory, by number; PT is what a device can be
- * attached to.
+ * Names are free. PAGE is one of 256 pages of memory, by number; PT is a container, an IOAS or, to
+ * attach a device to, a HWPT.
  *
- *   fill PAGE COUNT BYTE            differ PAGE COUNT BYTE: how many bytes are something else
+ *   fill PAGE COUNT BYTE
+ *   differ PAGE COUNT BYTE          how many bytes are something else
  *   poke PAGE OFFSET VALUE          64 bits
- *   container NAME                  ioas NAME
- *   map PT IOVA PAGE COUNT          unmap PT IOVA COUNT PAGE: fills PAGE with 0x5a as soon as it
- * may be used again unmap-both PT IOVA IOVA COUNT PAGE PAGE: the same in two threads at once group
- * NAME ADDRESS CONTAINER    cdev NAME ADDRESS attach DEVICE PT                detach DEVICE reset
- * DEVICE                    close NAME start DEVICE PAGE IOVA          the queues, in two pages
- *   identify DEVICE IOVA MS         a command that writes a page; waits at most so long for its
- * completion busy DEVICE IOVA                one such command after the other progress DEVICE how
- * many of these were completed idle DEVICE                     the same, and no more of them parent
- * NAME DEVICE IOAS         a HWPT for nesting viommu NAME DEVICE PARENT       vdevice NAME DEVICE
- * VIOMMU SID nested NAME DEVICE VIOMMU STE0 STE1 invalidate VIOMMU LOW HIGH ...  commands of a
- * guest: how many were handled, and the error veventq NAME VIOMMU             events NAME: the
- * events that wait there
+ *   container NAME
+ *   ioas NAME
+ *   map PT IOVA PAGE COUNT
+ *   unmap PT IOVA COUNT PAGE        fills PAGE with 0x5a as soon as it may be used again
+ *   unmap-both PT IOVA IOVA COUNT PAGE PAGE    the same in two threads at once
+ *   group NAME ADDRESS CONTAINER
+ *   cdev NAME ADDRESS
+ *   attach DEVICE PT
+ *   detach DEVICE
+ *   reset DEVICE
+ *   hot-reset DEVICE                resets its slot or its bus
+ *   close NAME
+ *   start DEVICE PAGE IOVA          the queues, in two pages
+ *   identify DEVICE IOVA MS         has the device write a page; how long to wait for that
+ *   watch DEVICE IOVA PAGE MS       the same; afterwards, how many bytes of PAGE are not 0x5a
+ *   busy DEVICE IOVA                has it write the page again and again
+ *   progress DEVICE                 how many of these were completed
+ *   idle DEVICE                     the same, and no more of them
+ *   parent NAME DEVICE IOAS         a HWPT for nesting
+ *   viommu NAME DEVICE PARENT
+ *   vdevice NAME DEVICE VIOMMU SID
+ *   nested NAME DEVICE VIOMMU STE0 STE1
+ *   invalidate VIOMMU LOW HIGH ...  commands of a guest: how many were handled, and the error
+ *   veventq NAME VIOMMU
+ *   events NAME                     the events that wait there
  */
 #define _GNU_SOURCE
 #include "drive.h"
@@ -40,7 +55,7 @@
 
 static struct thing things[MAX_THINGS];
 static uint8_t *memory;
-static jmp_buf next_command;
+static jmp_buf next_line;
 
 void fail_with(int error, const char *format, ...)
 {
@@ -52,7 +67,7 @@ void fail_with(int error, const char *format, ...)
 	vprintf(format, arguments);
 	va_end(arguments);
 	printf("\n");
-	longjmp(next_command, 1);
+	longjmp(next_line, 1);
 }
 
 void fail(const char *what)
@@ -157,33 +172,20 @@ static const struct {
 	int least; /* number of words after the name; a negative one: that many, or more */
 	void (*function)(char **words, int count);
 } commands[] = {
-	{"fill", 3, fill},
-	{"differ", 3, differ},
-	{"poke", 3, poke},
-	{"container", 1, container},
-	{"ioas", 1, ioas},
-	{"map", 4, map},
-	{"unmap", 4, unmap},
-	{"unmap-both", 6, unmap_both},
-	{"group", 3, open_group},
-	{"cdev", 2, open_cdev},
-	{"attach", 2, attach},
-	{"detach", 1, detach},
-	{"reset", 1, reset},
-	{"hot-reset", 1, hot_reset},
-	{"close", 1, close_thing},
-	{"start", 3, start},
-	{"identify", 3, identify},
-	{"busy", 2, busy},
-	{"idle", 1, idle},
-	{"progress", 1, progress},
-	{"parent", 3, parent},
-	{"viommu", 3, viommu},
-	{"vdevice", 4, vdevice},
-	{"nested", 5, nested},
-	{"invalidate", -1, invalidate},
-	{"veventq", 2, veventq},
-	{"events", 1, events},
+	{"fill", 3, fill},	   {"differ", 3, differ},
+	{"poke", 3, poke},	   {"container", 1, container},
+	{"ioas", 1, ioas},	   {"map", 4, map},
+	{"unmap", 4, unmap},	   {"unmap-both", 6, unmap_both},
+	{"group", 3, open_group},  {"cdev", 2, open_cdev},
+	{"attach", 2, attach},	   {"detach", 1, detach},
+	{"reset", 1, reset},	   {"hot-reset", 1, hot_reset},
+	{"close", 1, close_thing}, {"start", 3, start},
+	{"identify", 3, identify}, {"watch", 4, watch},
+	{"busy", 2, busy},	   {"idle", 1, idle},
+	{"progress", 1, progress}, {"parent", 3, parent},
+	{"viommu", 3, viommu},	   {"vdevice", 4, vdevice},
+	{"nested", 5, nested},	   {"invalidate", -1, invalidate},
+	{"veventq", 2, veventq},   {"events", 1, events},
 };
 
 static void run(char *line)
@@ -208,6 +210,14 @@ static void run(char *line)
 	fail_with(EINVAL, "no such command: %s", words[0]);
 }
 
+static void run_line(char *line)
+{
+	char *command, *rest = line;
+
+	while ((command = strtok_r(rest, ";", &rest)))
+		run(command);
+}
+
 int main(void)
 {
 	static char line[16384];
@@ -220,7 +230,7 @@ int main(void)
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	while (fgets(line, sizeof(line), stdin))
-		if (!setjmp(next_command))
-			run(line);
+		if (!setjmp(next_line))
+			run_line(line);
 	return 0;
 }

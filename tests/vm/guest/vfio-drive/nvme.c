@@ -131,6 +131,26 @@ void identify(char **words, int count)
 	printf("ok status=%d\n", status);
 }
 
+/*
+ * Whether the device still reaches the page. The caller may be a real-time thread on the only CPU,
+ * with which nothing that the kernel has put off happens before this is over; so it does not sleep.
+ */
+void watch(char **words, int count)
+{
+	struct nvme *nvme = started(words[0]);
+	volatile uint8_t *bytes = page(words[2]);
+	long long ms = (long long)number(words[3]), end = now_ms() + ms;
+	unsigned int changed = 0;
+
+	(void)count;
+	do_identify(nvme, number(words[1]), ms, NULL);
+	while (now_ms() < end)
+		;
+	for (int i = 0; i < PAGE; i++)
+		changed += bytes[i] != UNMAPPED;
+	printf("ok bytes=%u\n", changed);
+}
+
 static void *keep_busy(void *argument)
 {
 	struct nvme *nvme = argument;

@@ -10,8 +10,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define UNMAPPED 0x5a
-
 void container(char **words, int count)
 {
 	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
