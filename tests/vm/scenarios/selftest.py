@@ -23,8 +23,21 @@ def has_faults(bed):
     return bed.run(f"test -d {FAULTS}", check=False).returncode == 0
 
 
+def install(bed):
+    """Brings the tests into the guest, unless they are there."""
+    bed.text("systemctl stop smmu-rasd")
+    if bed.run("test -d /run/selftests", check=False).returncode == 0:
+        return
+    beside = Path(bed.state["image"]).parent
+    if not (beside / "selftests").is_dir():
+        raise Skip(f"no selftests beside the kernel in {beside}: kernel/build puts them there if the series has them")
+    with subprocess.Popen(["tar", "c", "-C", beside, "selftests"], stdout=subprocess.PIPE) as tar:
+        subprocess.run(bed.ssh_command(["tar x -m --no-same-owner -C /run"]), stdin=tar.stdout, check=True)
+
+
 def run(bed, environment=""):
     """Runs the tests in the guest: ({name: "ok", "not ok" or "skip"}, all they said)."""
+    install(bed)
     said = bed.run(RUN.format(environment), check=False, timeout=600).stdout
     results, planned = {}, 0
     for line in said.splitlines():
@@ -41,12 +54,6 @@ def run(bed, environment=""):
 
 def test_with_a_device(bed):
     """The kselftest passes with a device that it may fence, and skips only what this kernel cannot do"""
-    bed.text("systemctl stop smmu-rasd")
-    beside = Path(bed.state["image"]).parent
-    if not (beside / "selftests").is_dir():
-        raise Skip(f"no selftests beside the kernel in {beside}: kernel/build puts them there if the series has them")
-    with subprocess.Popen(["tar", "c", "-C", beside, "selftests"], stdout=subprocess.PIPE) as tar:
-        subprocess.run(bed.ssh_command(["tar x -m --no-same-owner -C /run"]), stdin=tar.stdout, check=True)
     results, said = run(bed, f"IOMMU_RAS_DEVICE={CARD}")
     skipped = {name for name, word in results.items() if word == "skip"}
     check(all(name.startswith("fault_") for name in skipped) and bool(skipped) != has_faults(bed),
@@ -58,8 +65,6 @@ def test_with_a_device(bed):
 
 def test_without_a_device(bed):
     """Without a device that nobody uses, the kselftest touches none, and says so"""
-    if bed.run("test -d /run/selftests", check=False).returncode:
-        raise Skip("no selftests in the guest")
     results, said = run(bed)
     check(results["dump"] == results["errors"] == "ok", said)
     check(results["life_of_a_fence"] == "skip" and "IOMMU_RAS_DEVICE is not set" in said, said)
@@ -74,6 +79,7 @@ def test_drill(bed):
     """A healthy disk under load is made to fail by fault injection, and a reset in place brings it back unnoticed"""
     if not has_faults(bed):
         raise Skip("this kernel has no fault injection; the debug kernel does")
+    bed.text("systemctl stop smmu-rasd")
     bed.text(f"{VERIFY} fill /dev/nvme0n1")
     start = mark(bed)
     with bed.start(f"{VERIFY} read /dev/nvme0n1 2 100") as readers:
@@ -98,6 +104,7 @@ def test_drill_forever(bed):
     """A device that no reset helps stays fenced, until it is no longer made to fail"""
     if not has_faults(bed):
         raise Skip("this kernel has no fault injection; the debug kernel does")
+    bed.text("systemctl stop smmu-rasd")
     bed.text("cd /sys/kernel/debug/fail_pci_reset && echo 0 > verbose && echo -1 > times && echo 100 > probability && "
              f"echo {CARD} > devname")
     start = mark(bed)
