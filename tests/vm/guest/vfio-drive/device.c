@@ -32,9 +32,8 @@ static const char *set_up(struct thing *device)
 void open_group(char **words, int count)
 {
 	struct thing *space = find(words[2], CONTAINER);
-	struct vfio_group_status status = {.argsz = sizeof(status)};
 	char path[64], target[PATH_MAX];
-	const char *step = path;
+	const char *step;
 	struct thing *device;
 	int group, fd = -1, error;
 	ssize_t length;
@@ -49,17 +48,17 @@ void open_group(char **words, int count)
 	group = open(path, O_RDWR | O_CLOEXEC);
 	if (group < 0)
 		fail(path);
-	if (step = "VFIO_GROUP_GET_STATUS", ioctl(group, VFIO_GROUP_GET_STATUS, &status))
-		goto failed;
-	if (step = "VFIO_GROUP_SET_CONTAINER", ioctl(group, VFIO_GROUP_SET_CONTAINER, &space->fd))
+	step = "VFIO_GROUP_SET_CONTAINER";
+	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &space->fd))
 		goto failed;
 	/* Only the first group of a container says what its IOMMU is to be */
-	if (step = "VFIO_SET_IOMMU",
-	    !space->id && ioctl(space->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+	step = "VFIO_SET_IOMMU";
+	if (!space->id && ioctl(space->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		goto failed;
 	space->id = 1;
+	step = "VFIO_GROUP_GET_DEVICE_FD";
 	fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, words[1]);
-	if (step = "VFIO_GROUP_GET_DEVICE_FD", fd < 0)
+	if (fd < 0)
 		goto failed;
 	device = add(words[0], DEVICE, fd, 0);
 	device->group = group;

@@ -53,7 +53,7 @@ struct thing *find(const char *name,
 struct thing *add(const char *name, enum kind kind, int fd, uint32_t id);
 void drop(struct thing *thing);
 uint64_t number(const char *text);
-uint8_t *page(const char *text); /* the page with that number */
+uint8_t *pages(const char *first, uint64_t count); /* of the program's memory */
 int iommufd(void);
 long long now_ms(void);
 /* Ends the command, with its only line of output */

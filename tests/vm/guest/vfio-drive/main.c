@@ -120,12 +120,12 @@ uint64_t number(const char *text)
 	return value;
 }
 
-uint8_t *page(const char *text)
+uint8_t *pages(const char *first, uint64_t count)
 {
-	uint64_t which = number(text);
+	uint64_t which = number(first);
 
-	if (which >= PAGES)
-		fail_with(ERANGE, "page %s", text);
+	if (which >= PAGES || count > PAGES - which)
+		fail_with(ERANGE, "page %s and so on", first);
 	return memory + which * PAGE;
 }
 
@@ -142,28 +142,33 @@ int iommufd(void)
 
 static void fill(char **words, int count)
 {
+	uint64_t length = number(words[1]);
+
 	(void)count;
-	memset(page(words[0]), (int)number(words[2]), number(words[1]) * PAGE);
+	memset(pages(words[0], length), (int)number(words[2]), length * PAGE);
 	printf("ok\n");
 }
 
 static void differ(char **words, int count)
 {
-	uint64_t size = number(words[1]) * PAGE, byte = number(words[2]), bytes = 0;
-	volatile uint8_t *start = page(words[0]);
+	uint64_t length = number(words[1]), byte = number(words[2]);
+	volatile uint8_t *data = pages(words[0], length);
+	unsigned long bytes = 0;
 
 	(void)count;
-	for (uint64_t i = 0; i < size; i++)
-		bytes += start[i] != byte;
-	printf("ok bytes=%llu\n", (unsigned long long)bytes);
+	for (uint64_t i = 0; i < length * PAGE; i++)
+		bytes += data[i] != byte;
+	printf("ok bytes=%lu\n", bytes);
 }
 
 static void poke(char **words, int count)
 {
-	uint64_t value = number(words[2]);
+	uint64_t offset = number(words[1]), value = number(words[2]);
 
 	(void)count;
-	memcpy(page(words[0]) + number(words[1]), &value, sizeof(value));
+	if (offset > PAGE - sizeof(value))
+		fail_with(ERANGE, "offset");
+	memcpy(pages(words[0], 1) + offset, &value, sizeof(value));
 	printf("ok\n");
 }
 

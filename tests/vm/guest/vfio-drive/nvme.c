@@ -51,7 +51,7 @@ void start(char **words, int count)
 	struct nvme *nvme = &device->nvme;
 	struct vfio_region_info bar = {.argsz = sizeof(bar), .index = VFIO_PCI_BAR0_REGION_INDEX};
 	uint64_t iova = number(words[2]);
-	uint8_t *queues = page(words[1]);
+	uint8_t *queues = pages(words[1], 2);
 
 	(void)count;
 	if (!nvme->registers) {
@@ -138,7 +138,7 @@ void identify(char **words, int count)
 void watch(char **words, int count)
 {
 	struct nvme *nvme = started(words[0]);
-	volatile uint8_t *bytes = page(words[2]);
+	volatile uint8_t *bytes = pages(words[2], 1);
 	long long ms = (long long)number(words[3]), end = now_ms() + ms;
 	unsigned int changed = 0;
 

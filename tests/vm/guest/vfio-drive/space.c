@@ -36,7 +36,7 @@ void map(char **words, int count)
 {
 	struct thing *space = find(words[0], CONTAINER | IOAS);
 	uint64_t iova = number(words[1]), length = number(words[3]) * PAGE;
-	uintptr_t address = (uintptr_t)page(words[2]);
+	uintptr_t address = (uintptr_t)pages(words[2], number(words[3]));
 
 	(void)count;
 	if (space->kind == CONTAINER) {
@@ -103,7 +103,7 @@ void unmap(char **words, int count)
 	struct unmapping this = {.space = find(words[0], CONTAINER | IOAS),
 				 .iova = number(words[1]),
 				 .length = number(words[2]) * PAGE,
-				 .memory = page(words[3])};
+				 .memory = pages(words[3], number(words[2]))};
 
 	(void)count;
 	do_unmap(&this);
@@ -132,7 +132,7 @@ void unmap_both(char **words, int count)
 		both[i] = (struct unmapping){.space = find(words[0], CONTAINER | IOAS),
 					     .iova = number(words[1 + i]),
 					     .length = number(words[3]) * PAGE,
-					     .memory = page(words[4 + i]),
+					     .memory = pages(words[4 + i], number(words[3])),
 					     .barrier = &barrier};
 	pthread_barrier_init(&barrier, NULL, 2);
 	for (int i = 0; i < 2; i++) {
