@@ -5,11 +5,25 @@ import os
 import re
 
 from testbed.scenario import check
+from workshop import linux
 
 # One pattern is all that kunit.filter_glob takes: arm-smmu-v3* and iommu*.
 BED = {"kernel": "patched", "devices": "",
        "append": ["kunit.enable=1", "kunit.autorun=1", "kunit.filter_glob=*mmu*"]}
-SUITES = os.environ.get("KUNIT_SUITES", "arm-smmu-v3-kunit-test").split()  # kernel/check --each: a patch may not have all
+SUITE = re.compile(r"struct kunit_suite \w+ = \{\s*\+?\s*\.name = \"([^\"]*mmu[^\"]*)\"")
+
+
+def suites_wanted():
+    """The suites that have to run: Linux's own of the driver, and those that the series brings.
+
+    KUNIT_SUITES names others: kernel/check --each boots kernels that have not all patches yet.
+    """
+    named = os.environ.get("KUNIT_SUITES")
+    if named:
+        return named.split()
+    return ["arm-smmu-v3-kunit-test", *(name for patch in linux.patches() for name in SUITE.findall(patch.read_text()))]
+
+
 RESULT = re.compile(r"^(?P<indent> *)(?P<word>ok|not ok) \d+ (?P<name>\S+)(?: # (?P<why>.*))?$")
 
 
@@ -44,7 +58,7 @@ def test_suites(bed):
     lines = ktap(bed.console())
     check(lines, "there is no KTAP on the console")
     tests, suites = parse(lines)
-    missing = [suite for suite in SUITES if suite not in suites or not any(test[0] == suite for test in tests)]
+    missing = [suite for suite in suites_wanted() if suite not in suites or not any(test[0] == suite for test in tests)]
     check(not missing, f"suites that did not run: {missing}; those that did: {suites}")
     planned = sum(int(found[1]) for found in (re.match(r" {4}1\.\.(\d+)$", line) for line in lines) if found)
     check(len(tests) == planned, f"{planned} tests were announced, and {len(tests)} have a result")
