@@ -39,7 +39,7 @@ def step_each_boots(series):
         series.checkout(commit)
         found = set()
         for path in (series.tree / "drivers/iommu").rglob("*test*.c"):
-            found |= set(re.findall(r'struct kunit_suite \w+ = \{\s*\.name = "([^"]*mmu[^"]*)"', path.read_text()))
+            found |= set(re.findall(r'struct kunit_suite \w+ = \{\s*\.name\s*= "([^"]*mmu[^"]*)"', path.read_text()))
         try:
             objects.configure([line for line in lines(TESTBED) if "IOMMU_RAS" not in line])
             objects.make("Image")

@@ -10,7 +10,7 @@ from workshop import linux
 # One pattern is all that kunit.filter_glob takes: arm-smmu-v3* and iommu*.
 BED = {"kernel": "patched", "devices": "",
        "append": ["kunit.enable=1", "kunit.autorun=1", "kunit.filter_glob=*mmu*"]}
-SUITE = re.compile(r"struct kunit_suite \w+ = \{\s*\+?\s*\.name = \"([^\"]*mmu[^\"]*)\"")
+SUITE = re.compile(r"struct kunit_suite \w+ = \{\s*\+?\s*\.name\s*= \"([^\"]*mmu[^\"]*)\"")
 
 
 def suites_wanted():
