@@ -103,7 +103,7 @@ class Objects:
                    **self.variables, **variables)
 
     def configure(self, lines, rest="allnoconfig"):
-        """Configures from lines of a .config, of which later ones win. All of them have to hold in the end."""
+        """Configures from lines of a .config, of which later ones win; returns those that do not hold in the end."""
         wanted = dict(re.match(r"(CONFIG_\w+)=(.*)", line).groups() for line in lines if line.startswith("CONFIG_"))
         text = "".join(f"{name}={value}\n" for name, value in wanted.items())
         kept = self.folder / "wanted.config"
@@ -152,18 +152,18 @@ def show(warnings):
                      for (where, text), count in sorted(warnings.items()))
 
 
-def insist_no_new(series, objects, targets, *arguments, prepare=None):
+def insist_no_new(series, objects, targets, *arguments, prepare):
     """The tip builds without a warning that Linux itself does not have. Returns a note for the result."""
     series.checkout(series.tip)
-    if prepare:
-        prepare()
+    lost = prepare()
+    if lost:
+        raise Failure(f"the configuration lacks what was asked for: {lost}")
     ours = objects.build(targets, *arguments)
     if not ours:
         return "no warning at all"
     say(f"{sum(ours.values())} warnings; building Linux without the series, for comparison")
     series.checkout(series.base)
-    if prepare:
-        prepare()
+    prepare()
     new = ours - objects.build(targets, *arguments)
     series.checkout(series.tip)
     if new:
