@@ -146,7 +146,7 @@ def step_module(series):
 def allmodconfig(arch, name):
     def step(series):
         objects = Objects(series, f"allmod-{name}", arch=arch)
-        targets = targets_for(series, dirs=True)
+        targets = targets_for(series)
         return insist_no_new(series, objects, targets,
                              prepare=lambda: objects.configure(SLOW_EXTRAS, rest="allmodconfig"))
     step.__doc__ = f"It builds with allmodconfig for {name}, the drivers of other IOMMUs included, with no new warning"

@@ -117,30 +117,37 @@ class Objects:
         return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
 
     def build(self, targets, *arguments):
-        """Builds targets anew; returns the warnings as a Counter of (file, text)."""
+        """Builds targets anew, those that this commit has; returns the warnings as a Counter of (file, text)."""
+        targets = [name for name in targets if name.endswith("/") or (self.series.tree / f"{name[:-2]}.c").exists()]
         for target in targets:
             where = self.folder / target
             for each in [where] if target.endswith(".o") else where.rglob("*.o"):
                 each.unlink(missing_ok=True)
         found = collections.Counter()
 
+        ran = collections.Counter()
+
         def look(line):
+            ran[line[2:7]] += line.startswith("  C")
             match = WARNING.match(line.rstrip())
             if match:
                 where = os.path.normpath((match["where"] or match["file"]).removeprefix("../"))
                 text = re.sub(r"\b\d+\b", "N", match["text"] or match["said"])
                 found[where.removeprefix(str(self.series.tree) + "/"), text] += 1
         self.make(*arguments, *targets, each_line=look)
+        if "C=1" in arguments and not ran["CHECK"] or not (ran["CC   "] or ran["CC [M"]):
+            raise Failure("nothing was compiled, or nothing checked: this step proves nothing")
         return found
 
 
-def targets_for(series, dirs=True):
-    """What to build for a series: the folders below drivers/ that it touches, and the users of what it changes."""
+def targets_for(series):
+    """What to build for a series: the folders below drivers/ and files elsewhere that it touches, and their users."""
     found = []
     for name in series.files:
-        if name.endswith(".c") and name.startswith("drivers/"):
+        if name.endswith(".c") and not name.startswith(("tools/", "Documentation/", "samples/")):
             folder = "/".join(name.split("/")[:2]) + "/"
-            found.append(folder if dirs and folder not in ("drivers/net/", "drivers/block/") else name[:-2] + ".o")
+            whole = name.startswith("drivers/") and folder not in ("drivers/net/", "drivers/block/")
+            found.append(folder if whole else name[:-2] + ".o")
     found += USERS
     kept = [target for target in dict.fromkeys(found)]
     return [target for target in kept if not any(other != target and other.endswith("/") and target.startswith(other)

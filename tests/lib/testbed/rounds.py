@@ -223,7 +223,16 @@ class Rounds:
             if way == BY_BUS:
                 device.write("reset_method", "default")
 
-    def failing_reset(self, device, way, comes_back):
+    def find_anew(self, device):
+        """Linux could not give the device its configuration back after the failed reset: it has to be found anew."""
+        port = device.port()
+        device.write("remove", "1", 180)
+        check(self.bed.stream(device.id)["eats"] == 0, f"{device.id}: removed, and its STE.EATS is set")
+        device.write(f"/sys/bus/pci/devices/{port}/rescan", "1", 180)
+        self.wait(f"{device.id}: its driver",
+                  lambda: self.agent.ask("link", path=f"{device.path}/driver") == device.driver)
+
+    def failing_reset(self, device, comes_back):
         """A reset from which the device does not come back, or only while Linux waits for it."""
         self.bed.wedge(device.id, "reset-fails")
         device.write("reset_method", "flr")
@@ -255,7 +264,10 @@ class Rounds:
         self.see_refused(device, taken)
         clean = False
         if mode in ("reset-fails", "reset-late"):
-            clean = self.failing_reset(device, way, mode == "reset-late")
+            clean = self.failing_reset(device, mode == "reset-late")
+        if mode == "reset-fails":
+            self.find_anew(device)
+            return
         if mode == "slow":
             self.bed.release(device.id)
         tries = 0
