@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the driver of a fenced device does, with no smmu-rasd: it neither hangs nor gives up, and goes on after a reset."""
+
+from testbed.scenario import check, dmesg, mark, wait_for
+
+# NVMe's timeout is usually 30 s. Here it has passed before a test is over.
+BED = {"kernel": "patched", "devices": "virtio-blk,virtio-net,nvme,igb", "append": ["nvme_core.io_timeout=2"]}
+VERIFY = "/usr/local/lib/testbed/verify-io"
+DISK, CARD, NVME, IGB = "0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"
+
+
+def pci(device, attribute=""):
+    return f"/sys/bus/pci/devices/{device}/{attribute}"
+
+
+def disk_of(bed):
+    """Which disk belongs to the virtio-blk device."""
+    return "/dev/" + bed.text(f"basename {pci(DISK, 'virtio*/block/*')}")
+
+
+def unbind(bed, device, timeout=60):
+    driver = bed.text(f"basename $(readlink {pci(device, 'driver')})")
+    bed.text(f"echo {device} > /sys/bus/pci/drivers/{driver}/unbind", timeout=timeout)
+    return driver
+
+
+def bind(bed, device, driver):
+    bed.text(f"echo {device} > /sys/bus/pci/drivers/{driver}/bind")
+
+
+def reset(bed, device):
+    bed.text(f"echo 1 > {pci(device, 'reset')}", timeout=60)
+
+
+def wedge(bed, name, device, provoke=None):
+    """Wedges a device and has it found out. Returns a mark in the kernel's log before that."""
+    bed.text("systemctl stop smmu-rasd")
+    start = mark(bed)
+    bed.wedge(name, "until-reset")
+    if provoke:
+        bed.run(provoke, check=False)
+    wait_for("the fence", lambda: dmesg(bed, rf"{device}: fenced: it does not", start))
+    return start
+
+
+def stop(bed, readers):
+    bed.run("sleep 1; pkill -TERM verify-io", check=False)
+    return readers.communicate(timeout=60)[0]
+
+
+def test_virtio_blk_in_place(bed):
+    """A virtio disk fenced under I/O is reset in place: its requests are submitted again, no reader sees an error"""
+    disk = disk_of(bed)
+    bed.text(f"{VERIFY} fill {disk}")
+    for _ in range(3):
+        with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
+            wedge(bed, "virtio-blk0", DISK)
+            overwritten, _ = bed.scribble("virtio-blk0")
+            check(overwritten == 0, f"{overwritten} pages overwritten")
+            reset(bed, DISK)
+            said = stop(bed, readers)
+        check(readers.returncode == 0, f"the readers failed: {said}")
+
+
+def test_virtio_blk_unbind(bed):
+    """A virtio disk fenced under I/O can be unbound at once, which fails its requests, and works after reset and bind"""
+    disk = disk_of(bed)
+    with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
+        wedge(bed, "virtio-blk0", DISK)
+        driver = unbind(bed, DISK)
+        said = stop(bed, readers)
+    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
+    reset(bed, DISK)
+    bind(bed, DISK, driver)
+    wait_for("the disk", lambda: bed.run(f"test -e {pci(DISK, 'virtio*/block')}", check=False).returncode == 0)
+    bed.text(f"{VERIFY} read {disk_of(bed)} 2 1")
+
+
+def test_virtio_net_lets_go(bed):
+    """Commands to a fenced network card fail instead of hanging with the RTNL held, and it can be unbound at once"""
+    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
+    wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
+    bed.run(f"timeout 20 ip link set {card} promisc on", check=False)
+    bed.text("timeout 20 ip link add dummy9 type dummy && ip link del dummy9")  # somebody else who wants the RTNL
+    driver = unbind(bed, CARD)
+    reset(bed, CARD)
+    bind(bed, CARD, driver)
+    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+
+
+def test_nvme_waits(bed):
+    """An NVMe disk that stays fenced for longer than its timeout still recovers in place, and no reader sees an error"""
+    bed.text(f"{VERIFY} fill /dev/nvme0n1")
+    with bed.start(f"{VERIFY} read /dev/nvme0n1 4 100") as readers:
+        start = wedge(bed, "nvme0", NVME)
+        bed.text("sleep 6")  # three timeouts: it is about what does not happen meanwhile
+        check(not dmesg(bed, "nvme.*(timeout|controller is down|Disabling)", start), "the driver has lost patience")
+        reset(bed, NVME)
+        said = stop(bed, readers)
+    check(readers.returncode == 0, f"the readers failed: {said}")
+
+
+def test_nvme_unbind(bed):
+    """An NVMe disk fenced under I/O can be unbound at once, which fails its requests, and works after reset and bind"""
+    with bed.start(f"{VERIFY} read /dev/nvme0n1 4 100") as readers:
+        wedge(bed, "nvme0", NVME)
+        driver = unbind(bed, NVME)
+        said = stop(bed, readers)
+    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
+    reset(bed, NVME)
+    bind(bed, NVME, driver)
+    wait_for("the disk", lambda: bed.run("test -e /dev/nvme0n1", check=False).returncode == 0)
+    bed.text(f"{VERIFY} read /dev/nvme0n1 2 1")
+
+
+def test_nvme_failed_reset(bed):
+    """After a reset that failed an NVMe disk waits for one that does not"""
+    with bed.start(f"{VERIFY} read /dev/nvme0n1 4 100") as readers:
+        start = wedge(bed, "nvme0", NVME)
+        bed.wedge("nvme0", "reset-fails")
+        failed = bed.run(f"echo flr > {pci(NVME, 'reset_method')}; echo 1 > {pci(NVME, 'reset')}", check=False,
+                         timeout=180)
+        check(failed.returncode != 0, "the reset is said to have succeeded")
+        check(not dmesg(bed, f"{NVME}: unfenced", start), "it was unfenced")
+        bed.release("nvme0")
+        bed.text(f"echo default > {pci(NVME, 'reset_method')}")
+        reset(bed, NVME)
+        said = stop(bed, readers)
+    check(readers.returncode == 0, f"the readers failed: {said}")
+
+
+PING_IGB = "ping -c 2 -i 0.2 -W 1 10.0.4.2"
+
+
+def wait_for_igb(bed):
+    wait_for("the network", lambda: bed.run(PING_IGB, check=False).returncode == 0)
+
+
+def test_igb_in_place(bed):
+    """A driver that knows error recovery is told of the fence and of the reset, and goes on"""
+    wait_for_igb(bed)
+    start = wedge(bed, "igb0", IGB, PING_IGB)
+    check(bed.run(PING_IGB, check=False).returncode != 0, "it still does DMA")
+    reset(bed, IGB)
+    wait_for_igb(bed)
+    check(dmesg(bed, f"{IGB}: unfenced", start), "it is still fenced")
+
+
+def test_igb_unbind(bed):
+    """It can be unbound while it waits for a reset"""
+    wedge(bed, "igb0", IGB, PING_IGB)
+    driver = unbind(bed, IGB)
+    reset(bed, IGB)
+    bind(bed, IGB, driver)
+    wait_for_igb(bed)
+
+
+def test_reboot(bed):
+    """A machine with fenced devices that their drivers wait for shuts down"""
+    wedge(bed, "nvme0", NVME, "dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k count=20 & sleep 0.3")
+    start = mark(bed)
+    bed.wedge("virtio-blk0", "until-reset")
+    with bed.start(f"{VERIFY} read {disk_of(bed)} 1 100"):
+        wait_for("the fence", lambda: dmesg(bed, rf"{DISK}: fenced: it does not", start))
+    check(not dmesg(bed, "WARNING|BUG:|Call trace"), str(dmesg(bed, "WARNING|BUG:|Call trace")))
+    bed.start("systemctl poweroff --force")
+    wait_for("the machine to be off", lambda: not bed.running(), 90)
