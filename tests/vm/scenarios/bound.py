@@ -148,7 +148,7 @@ def test_igb_unbind(bed):
 
 def test_reboot(bed):
     """A machine with fenced devices that their drivers wait for shuts down"""
-    wedge(bed, "nvme0", NVME, "dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k count=20 & sleep 0.3")
+    wedge(bed, "nvme0", NVME, "setsid dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k count=20 >/dev/null 2>&1 </dev/null &")
     start = mark(bed)
     bed.wedge("virtio-blk0", "until-reset")
     with bed.start(f"{VERIFY} read {disk_of(bed)} 1 100"):
