@@ -91,6 +91,9 @@ class Bed:
             state = json.loads(self._file.read_text())
         except FileNotFoundError:
             return False
+        # One that this process has started stays a zombie until somebody asks.
+        if getattr(self, "_process", None) and self._process.poll() is not None:
+            return False
         return started_at(state["pid"]) == state["started"]
 
     def need_running(self):

@@ -154,5 +154,5 @@ def test_reboot(bed):
     bed.start(f"{VERIFY} read {disk_of(bed)} 1 100")  # never ends
     wait_for("the fence", lambda: dmesg(bed, rf"{DISK}: fenced: it does not", start))
     check(not dmesg(bed, "WARNING|BUG:|Call trace"), str(dmesg(bed, "WARNING|BUG:|Call trace")))
-    bed.start("systemctl poweroff --force")
+    bed.start("systemctl poweroff --force --force")
     wait_for("the machine to be off", lambda: not bed.running(), 90)
