@@ -23,6 +23,9 @@ def gone(bed, device):
 def pull(bed, device):
     bed.pull(device)
     gone(bed, device)
+    # pciehp switches the empty slot off, and ignores for a second what happens to it then.
+    wait_for("pciehp to be done", lambda: bed.run(
+        "cat $(pgrep pciehp | sed 's#.*#/proc/&/stack#') | grep -q pciehp", check=False).returncode == 1)
 
 
 def push(bed, device):
