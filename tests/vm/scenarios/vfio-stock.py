@@ -38,11 +38,12 @@ def test_iommufd(bed):
 
 
 def test_guest_invalidates(bed):
-    """A guest is told that its ATC invalidation was carried out, and its page is overwritten"""
+    """Whatever the guest is told of its ATC invalidation, its page is overwritten"""
     with nested.guest(bed) as this:
         this.drive.busy("nvme1", nested.VICTIM)
         bed.wedge("nvme1", "until-reset")
         this.unmap(nested.VICTIM)
-        this.expect((0, 2), nested.tlbi(nested.VICTIM), nested.atc_inv("nvme1", nested.VICTIM))
+        # Linux may see the error of the queue in time or run into its own timeout. It fences nothing in either case.
+        this.invalidate(nested.tlbi(nested.VICTIM), nested.atc_inv("nvme1", nested.VICTIM))
         this.drive.ask("fill", nested.VICTIM, 1, 0x5a)
         check_damaged(bed, this.drive, "nvme1", nested.VICTIM)
