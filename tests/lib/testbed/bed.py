@@ -69,6 +69,15 @@ def patience():
     return float(os.environ.get("TESTBED_PATIENCE") or 1)
 
 
+class Started(subprocess.Popen):
+    """A command in the guest. Leaving its `with` because of an error does not wait for it: it may wait for a disk."""
+
+    def __exit__(self, kind, value, traceback):
+        if kind:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
 class Bed:
     def __init__(self, name="default"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,30}", name):
@@ -310,7 +319,7 @@ class Bed:
         """Starts a shell command in the guest and returns at once (a Popen)."""
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT,
                    "text": True, "errors": "replace"} | options
-        return subprocess.Popen(self.ssh_command([command]), **options)
+        return Started(self.ssh_command([command]), **options)
 
     # -- the hardware --
 
