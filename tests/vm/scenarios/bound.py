@@ -1,40 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the driver of a fenced device does, with no smmu-rasd: it neither hangs nor gives up, and goes on after a reset."""
 
+from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # NVMe's timeout is usually 30 s. Here it has passed before a test is over.
-BED = {"kernel": "patched", "devices": "virtio-blk,virtio-net,nvme,igb", "append": ["nvme_core.io_timeout=2"]}
-VERIFY = "/usr/local/lib/testbed/verify-io"
+BED = {"kernel": "patched", "devices": "virtio-blk,virtio-net,nvme,igb",
+       "append": (*WITHOUT_DAEMON, "nvme_core.io_timeout=2")}
 DISK, CARD, NVME, IGB = "0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"
 
 
-def pci(device, attribute=""):
-    return f"/sys/bus/pci/devices/{device}/{attribute}"
-
-
 def disk_of(bed):
-    """Which disk belongs to the virtio-blk device."""
+    """Which disk belongs to the virtio-blk device: there may be none yet after a bind."""
     return "/dev/" + bed.text(f"basename {pci(DISK, 'virtio*/block/*')}")
 
 
-def unbind(bed, device, timeout=60):
-    driver = bed.text(f"basename $(readlink {pci(device, 'driver')})")
-    bed.text(f"echo {device} > /sys/bus/pci/drivers/{driver}/unbind", timeout=timeout)
-    return driver
-
-
-def bind(bed, device, driver):
-    bed.text(f"echo {device} > /sys/bus/pci/drivers/{driver}/bind")
-
-
 def reset(bed, device):
-    bed.text(f"echo 1 > {pci(device, 'reset')}", timeout=60)
+    check(write(bed, 1, pci(device, "reset"), timeout=60), f"the reset of {device} failed")
+
+
+def let_go(bed, device):
+    """Unbinds a device, which must not take long. Returns the driver."""
+    name = driver(bed, device)
+    check(write(bed, device, f"/sys/bus/pci/drivers/{name}/unbind", timeout=60), f"unbinding {device} failed")
+    return name
+
+
+def bring_back(bed, device, name):
+    reset(bed, device)
+    check(bind(bed, device, name), f"binding {device} failed")
 
 
 def wedge(bed, name, device, provoke=None):
     """Wedges a device and has it found out. Returns a mark in the kernel's log before that."""
-    bed.text("systemctl stop smmu-rasd")
     start = mark(bed)
     bed.wedge(name, "until-reset")
     if provoke:
@@ -46,6 +44,18 @@ def wedge(bed, name, device, provoke=None):
 def stop(bed, readers):
     bed.run("sleep 1; pkill -TERM verify-io", check=False)
     return readers.communicate(timeout=60)[0]
+
+
+def unbound_under_io(bed, name, device, disk):
+    """Unbinds a disk that is fenced under I/O, which fails its requests, and gets it back by a reset and a bind."""
+    with bed.start(f"{VERIFY} read {disk(bed)} 4 100") as readers:
+        wedge(bed, name, device)
+        bound_to = let_go(bed, device)
+        said = stop(bed, readers)
+    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
+    bring_back(bed, device, bound_to)
+    wait_for("the disk", lambda: bed.run(f"test -b {disk(bed)}", check=False).returncode == 0)
+    bed.text(f"{VERIFY} read {disk(bed)} 2 1")
 
 
 def test_virtio_blk_in_place(bed):
@@ -64,16 +74,7 @@ def test_virtio_blk_in_place(bed):
 
 def test_virtio_blk_unbind(bed):
     """A virtio disk fenced under I/O can be unbound at once, which fails its requests, and works after reset and bind"""
-    disk = disk_of(bed)
-    with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
-        wedge(bed, "virtio-blk0", DISK)
-        driver = unbind(bed, DISK)
-        said = stop(bed, readers)
-    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
-    reset(bed, DISK)
-    bind(bed, DISK, driver)
-    wait_for("the disk", lambda: bed.run(f"test -e {pci(DISK, 'virtio*/block')}", check=False).returncode == 0)
-    bed.text(f"{VERIFY} read {disk_of(bed)} 2 1")
+    unbound_under_io(bed, "virtio-blk0", DISK, disk_of)
 
 
 def test_virtio_net_lets_go(bed):
@@ -82,9 +83,7 @@ def test_virtio_net_lets_go(bed):
     wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
     bed.run(f"timeout 20 ip link set {card} promisc on", check=False)
     bed.text("timeout 20 ip link add dummy9 type dummy && ip link del dummy9")  # somebody else who wants the RTNL
-    driver = unbind(bed, CARD)
-    reset(bed, CARD)
-    bind(bed, CARD, driver)
+    bring_back(bed, CARD, let_go(bed, CARD))
     wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
 
 
@@ -102,15 +101,7 @@ def test_nvme_waits(bed):
 
 def test_nvme_unbind(bed):
     """An NVMe disk fenced under I/O can be unbound at once, which fails its requests, and works after reset and bind"""
-    with bed.start(f"{VERIFY} read /dev/nvme0n1 4 100") as readers:
-        wedge(bed, "nvme0", NVME)
-        driver = unbind(bed, NVME)
-        said = stop(bed, readers)
-    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
-    reset(bed, NVME)
-    bind(bed, NVME, driver)
-    wait_for("the disk", lambda: bed.run("test -e /dev/nvme0n1", check=False).returncode == 0)
-    bed.text(f"{VERIFY} read /dev/nvme0n1 2 1")
+    unbound_under_io(bed, "nvme0", NVME, lambda _: "/dev/nvme0n1")
 
 
 def test_nvme_failed_reset(bed):
@@ -140,15 +131,14 @@ def test_igb_unbind(bed):
     """A driver that is not told of fences, as it cannot be unbound after that, is unbound and bound as ever"""
     wait_for_igb(bed)
     wedge(bed, "igb0", IGB, PING_IGB)
-    driver = unbind(bed, IGB)
-    reset(bed, IGB)
-    bind(bed, IGB, driver)
+    bring_back(bed, IGB, let_go(bed, IGB))
     wait_for_igb(bed)
 
 
 def test_reboot(bed):
     """A machine with fenced devices that their drivers wait for shuts down"""
-    wedge(bed, "nvme0", NVME, "setsid dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k count=20 >/dev/null 2>&1 </dev/null &")
+    wedge(bed, "nvme0", NVME,
+          "dd if=/dev/nvme0n1 of=/dev/null iflag=direct bs=64k count=20 >/dev/null 2>&1 </dev/null &")
     start = mark(bed)
     bed.wedge("virtio-blk0", "until-reset")
     bed.start(f"{VERIFY} read {disk_of(bed)} 1 100")  # never ends

@@ -1,24 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel on its own, with no smmu-rasd: fences hold, and an administrator with a shell gets a device back."""
 
+from testbed.guest import VERIFY, pci, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "nvme,virtio-net"}
-VERIFY = "/usr/local/lib/testbed/verify-io"
 DISK, CARD = "0000:01:00.0", "0000:02:00.0"
-
-
-def pci(device, attribute=""):
-    return f"/sys/bus/pci/devices/{device}/{attribute}"
-
-
-def write(bed, value, path):
-    """Whether a write to sysfs succeeds."""
-    return bed.run(f"echo {value} > {path}", check=False).returncode == 0
-
-
-def driver(bed, device):
-    return bed.text(f"readlink {pci(device, 'driver')} || true").rpartition("/")[2]
 
 
 def wedge_card(bed):
