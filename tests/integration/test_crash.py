@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon is killed or stopped, and started again."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import fakekernel
+from fakekernel import ACTIVE, FENCED
+from lib.bench import BINARIES, DEFAULT_STEPS, DEV, QUICK, TESTS, check, equal, recovered, test
+from lib.messages import BEGUN, ISOLATED
+
+
+def kill_at(b, where, done):
+    device = b.kernel.add(DEV)
+    device.write("driver_override", "virtio-pci")
+    b.policy(attempts=2, backoff=QUICK, reset_methods=["bus"])
+    device.write("reset_method", "flr")
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/{where}", done)
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), where)
+    b.kill()
+    # The worker dies with its daemon, and its connection with it.
+    b.kernel.wait(lambda: not hold.waiting, "the end of the worker")
+    b.kernel.release(hold)
+    b.start()
+    # Where everything was done already there is nothing to tell.
+    b.kernel.wait(
+        lambda: device.state == ACTIVE
+        and device.driver == device.home
+        and device.read("reset_method") == "flr"
+        and (b.state() or {}).get("state") == "idle",
+        f"a device that is well: {device.state} {device.driver} {b.state()}",
+    )
+    equal(device.read("driver_override"), "virtio-pci", "driver_override")
+    check(len(b.kernel.records(BEGUN)) <= 2, "attempts are counted once")
+    check(not b.kernel.records(ISOLATED), "not isolated")
+
+
+def add_kill_tests():
+    for step in DEFAULT_STEPS + ["reset_method"]:
+        for done in (False, True):
+
+            def run(b, step=step, done=done):
+                kill_at(b, step, done)
+
+            run.__name__ = f"killed_{'after' if done else 'before'}_{step}"
+            TESTS.append(run)
+
+
+add_kill_tests()
+
+
+@test
+def killed_after_a_reset_in_place(b):
+    # The device is well, and its driver bound: all that is left to do is to put reset_method back.
+    b.policy(steps=["reset"], reset_methods=["bus"])
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset", done=True)
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    b.kill()
+    equal(device.read("reset_method"), "bus", "reset_method")
+    b.start()
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the end of the story")
+    equal(device.read("reset_method"), "flr bus", "reset_method")
+    equal(b.steps().count("reset"), 1, "resets")
+
+
+@test
+def killed_in_the_last_attempt_is_isolated(b):
+    b.policy(attempts=1)
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    worker = b.state()["worker"]
+    b.kill()
+    # A worker that is still ending would be waited for, which is another way to the same end.
+    b.kernel.wait(lambda: not os.path.exists(f"/proc/{worker}"), "the end of the worker")
+    b.start()
+    record = b.wait_record(ISOLATED)
+    check("1 attempt" in record["MESSAGE"], record["MESSAGE"])
+    check("virtio-pci/bind" in record["MESSAGE"], record["MESSAGE"])
+    equal(b.state()["driver"], "virtio-pci", "the driver is not forgotten")
+    equal(device.state, FENCED, "state")
+
+
+@test
+def a_torn_record_is_dropped_with_a_word(b):
+    device = b.kernel.add(DEV)
+    b.kernel.fence(DEV)
+    os.mkdir(f"{b.root}/run/devices")
+    b.file(f"run/devices/pci@{DEV}.json", '{"version": 1, "bus": "pc')
+    b.start()
+    recovered(b, device)
+    check(any("damaged" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+
+
+@test
+def a_record_that_cannot_be_read_now_is_kept(b):
+    path = f"{b.root}/run/devices/pci@{DEV}.json"
+    os.mkdir(f"{b.root}/run/devices")
+    os.symlink(path, path)
+    b.start()
+    check(os.path.lexists(path), "the record")
+    b.kernel.wait(lambda: any("it is kept" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+
+
+@test
+def state_that_cannot_be_written_stops_the_attempt(b):
+    b.policy(attempts=1)
+    device = b.kernel.add(DEV)
+    b.start()
+    shutil.rmtree(f"{b.root}/run/devices")
+    b.file("run/devices", "")
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    equal(b.steps(), [], "steps")
+    equal(device.driver, "virtio-pci", "driver")
+
+
+@test
+def stop_lets_a_recovery_end(b):
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    b.daemon.send_signal(signal.SIGTERM)
+    b.wait_notify("STOPPING=1")
+    b.kernel.release(hold)
+    equal(b.daemon.wait(20), 0, "exit status")
+    b.daemon = None
+    recovered(b, device)
+
+
+@test
+def only_one_daemon(b):
+    b.start()
+    second = subprocess.run([f"{BINARIES}/smmu-rasd"], env=b.env, timeout=20, check=False)
+    equal(second.returncode, 1, "exit status")
+    b.kernel.wait(lambda: any("Another smmu-rasd" in r["MESSAGE"] for r in b.kernel.journal), "a message")

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""smmu-rasctl."""
+
+import json
+import subprocess
+
+import fakekernel
+from lib.bench import BINARIES, DEV, check, equal, recovered, test
+
+
+@test
+def ctl_without_the_family(b):
+    done = b.ctl(status=3)
+    check("does not fence devices" in done.stderr, done.stderr)
+
+
+ctl_without_the_family.has_family = False
+
+
+@test
+def ctl_list_and_show(b):
+    device = b.kernel.add(DEV, driver="nvme")
+    check("All is well" in b.ctl().stdout, "all is well")
+    b.kernel.fence(DEV)
+    lines = b.ctl("list").stdout.splitlines()
+    check(lines[0].startswith("DEVICE"), lines[0])
+    check(DEV in lines[1] and "atc-timeout" in lines[1] and "nvme" in lines[1], lines[1])
+    check("not running" in lines[-1], lines[-1])
+    equal(len(b.ctl("list", "--no-legend").stdout.splitlines()), 1, "lines")
+    listed = json.loads(b.ctl("--json").stdout)
+    equal(listed["daemon_running"], False, "daemon_running")
+    equal(listed["devices"][0]["device"], DEV, "device")
+    equal(listed["devices"][0]["stream_ids"], [0x100, 0x101], "stream_ids")
+    hold = b.kernel.hold(f"{DEV}/unbind")
+    b.start()
+    b.kernel.wait(lambda: b.state() and b.state()["step"] == "unbind", "an unbind")
+    shown = json.loads(b.ctl("show", "--json", "01:00.0").stdout)
+    equal(shown["recovery"]["state"], "running", "recovery")
+    equal(shown["recovery"]["step"], "unbind", "step")
+    check("running unbind" in b.ctl("show", f"/sys/bus/pci/devices/{DEV}/").stdout, "show")
+    check("running unbind" in b.ctl().stdout, "list")
+    b.kernel.release(hold)
+    recovered(b, device)
+    b.ctl("show", "0000:77:00.0", status=4)
+    b.ctl("show", "banana", status=2)
+    check("active" in b.ctl("show", DEV).stdout, "active")
+
+
+@test
+def ctl_monitor(b):
+    b.kernel.add(DEV)
+    b.kernel.add("0000:02:00.0")
+    for args in ([], ["--json"]):
+        monitor = subprocess.Popen(
+            ["timeout", "60", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE, text=True
+        )
+        b.kernel.wait(
+            lambda: any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()), "a subscription"
+        )
+        # The first line of the second round is about what is fenced already.
+        if "--json" in args:
+            equal(json.loads(monitor.stdout.readline())["event"], "state", "event")
+            equal(json.loads(monitor.stdout.readline())["event"], "state", "event")
+        dumps = b.kernel.dumps
+        b.kernel.fence(DEV)
+        line = monitor.stdout.readline()
+        check("fenced" in line and DEV in line, line)
+        b.kernel.drop_events = True
+        b.kernel.fence("0000:02:00.0")
+        b.kernel.drop_events = False
+        b.kernel.fence(DEV)
+        lines = [monitor.stdout.readline() for _ in range(4)]
+        check("lost" in lines[1], lines)
+        check("0000:02:00.0" in "".join(lines[2:]), lines)
+        check(b.kernel.dumps > dumps, "a dump")
+        monitor.terminate()
+        monitor.wait()
+        monitor.stdout.close()
+        b.kernel.wait(
+            lambda: not any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()), "no subscription"
+        )
+
+
+@test
+def ctl_policy(b):
+    b.policy([{"name": "one", "match": {"vendor": "8086"}}, {"name": "two", "match": {"class": "0108*"}}])
+    b.kernel.add(DEV)
+    check("2 rules" in b.ctl("policy", "check").stdout, "check")
+    text = b.ctl("policy", "explain", DEV).stdout
+    check('no   one' in text and 'vendor is "1b36"' in text and "yes  two" in text, text)
+    explained = json.loads(b.ctl("policy", "explain", DEV, "--json").stdout)
+    equal(explained["rule"], "two", "rule")
+    b.file("etc/policy.json", '{"rules": 3}')
+    check("expected a list" in b.ctl("policy", "check", status=1).stderr, "an error")

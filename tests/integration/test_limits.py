@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Attempts, rate limits and descriptors are counted right."""
+
+import os
+import resource
+import signal
+
+import fakekernel
+from fakekernel import FENCED
+from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.messages import ISOLATED, POLICY_LOADED, RECOVERED
+
+
+@test
+def rate_limit(b):
+    b.policy(rate_limit={"count": 2, "window": "1h"})
+    device = b.kernel.add(DEV)
+    b.start()
+    for i in (1, 2):
+        b.kernel.fence(DEV)
+        recovered(b, device, i)
+    b.kernel.fence(DEV)
+    record = b.wait_record(ISOLATED)
+    check("2 times within 1h" in record["MESSAGE"], record["MESSAGE"])
+    equal(device.state, FENCED, "state")
+
+
+@test
+def a_reload_does_not_lift_the_rate_limit(b):
+    b.policy(rate_limit={"count": 1, "window": "1h"})
+    device = b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    n = len(b.steps())
+    b.daemon.send_signal(signal.SIGHUP)
+    b.wait_record(POLICY_LOADED, None, 2)
+    # Another device's recovery takes longer than ours would need to begin.
+    other = b.kernel.add("0000:02:00.0")
+    b.kernel.fence(other.name)
+    recovered(b, other)
+    equal(b.steps()[n:], [], "steps")
+    b.policy(rate_limit={"count": 2, "window": "1h"})
+    b.daemon.send_signal(signal.SIGHUP)
+    recovered(b, device, 2)
+
+
+@test
+def a_new_fence_after_a_restart_has_all_its_attempts(b):
+    b.policy(attempts=1)
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    worker = b.state()["worker"]
+    b.kill()
+    b.kernel.wait(lambda: not os.path.exists(f"/proc/{worker}"), "the end of the worker")
+    b.kernel.release(hold)
+    b.kernel.fence(DEV)
+    b.start()
+    recovered(b, device)
+
+
+@test
+def no_descriptors_for_a_worker_cost_no_attempt(b):
+    b.policy(attempts=1, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    b.start()
+    # The descriptor for the event loop's timers is there from the first recovery on.
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    open_fds = {int(fd) for fd in os.listdir(f"/proc/{b.daemon.pid}/fd")}
+    used = next(n for n in range(1024) if n not in open_fds)
+    before = resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    b.kernel.fence(DEV)
+    b.kernel.wait(
+        lambda: any("cannot start a worker" in r["MESSAGE"] for r in b.kernel.journal), "a worker that does not start"
+    )
+    resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE, before)
+    recovered(b, device, 2)
+    equal(b.wait_record(RECOVERED, DEV, 2)["SMMU_RAS_ATTEMPT"], "1", "attempt")
