@@ -2,7 +2,7 @@
 # The front door. What each part needs is in its own rules: daemon/rules.mk, kernel/rules.mk, tests/rules.mk.
 #
 #   make               the daemon and the command line tool
-#   make install       DESTDIR=, PREFIX=, SYSCONFDIR= as usual
+#   make install       DESTDIR=, PREFIX=, SYSCONFDIR=, BINDIR=, UNITDIR= and so on as usual; make uninstall
 #   make deps          install from Debian what the targets below need (root)
 #   make demo          the whole loop on a real kernel in a virtual machine (root)
 #   make check         all tests (root); check-unit needs neither root nor a virtual machine
@@ -12,16 +12,17 @@
 MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 
-# daemon/rules.mk:  all, install, check-unit, check-integration, lint-daemon
+# daemon/rules.mk:  all, install, uninstall, check-unit, check-integration, lint-daemon
 # kernel/rules.mk:  kernel, kernel-stock, kernel-debug, kernel-tree, kernel-export
 # tests/rules.mk:   deps, check, check-vm, demo, lint, bench, fuzz, deb, clean-cache
 -include daemon/rules.mk
 -include kernel/rules.mk
 -include tests/rules.mk
 
-.PHONY: all install help
+.PHONY: all install uninstall help
 all:
 install: all
+uninstall:
 
 help:
 	@sed -n 's/^#   //p' Makefile kernel/rules.mk tests/rules.mk

@@ -20,7 +20,8 @@ static void help(void)
 	       "  -h, --help     print this text\n"
 	       "      --version  print the version\n"
 	       "\n"
-	       "Policy: /etc/smmu-rasd/policy.json, /etc/smmu-rasd/policy.d/*.json\n"
+	       "Policy: " SMMU_RAS_SYSCONFDIR "/smmu-rasd/policy.json, " SMMU_RAS_SYSCONFDIR
+	       "/smmu-rasd/policy.d/*.json\n"
 	       "Signals: SIGHUP reads the policy again, SIGTERM stops.\n"
 	       "Exit status: 0 stopped as asked, 1 failure, 2 wrong usage.\n");
 }

@@ -2,26 +2,32 @@
 # smmu-rasd and smmu-rasctl: build, install, unit and integration tests, lint.
 #
 #   make daemon-build              BUILDDIR=, CC=, CFLAGS=, LDFLAGS=, PKG_CONFIG=, WERROR=1, V=1
-#   make daemon-install            DESTDIR=, PREFIX=, SYSCONFDIR=, UNITDIR=
+#   make daemon-install            DESTDIR= and the directories below; daemon/install.mk lists the files
 #   make daemon-check-unit         needs neither root nor a virtual machine
 #   make daemon-check-integration  the daemon against a kernel made of Python; no root either
 #   make lint-daemon               clang-format, clang-tidy, cppcheck, and both compilers with -Werror
 #
 # Cross-compiling is CC= and PKG_CONFIG= with a BUILDDIR= of its own.
 
-BUILDDIR   ?= build
-PREFIX     ?= /usr
-SYSCONFDIR ?= /etc
-SBINDIR    ?= $(PREFIX)/sbin
-BINDIR     ?= $(PREFIX)/bin
-VENDORDIR  ?= $(PREFIX)/lib/smmu-rasd
-UNITDIR    ?= $(PREFIX)/lib/systemd/system
-CATALOGDIR ?= $(PREFIX)/lib/systemd/catalog
-TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
-DATADIR    ?= $(PREFIX)/share
-PKG_CONFIG ?= pkg-config
-INSTALL    ?= install
-PYTHON3    ?= python3
+BUILDDIR       ?= build
+PREFIX         ?= /usr
+SYSCONFDIR     ?= /etc
+SBINDIR        ?= $(PREFIX)/sbin
+BINDIR         ?= $(PREFIX)/bin
+DATADIR        ?= $(PREFIX)/share
+MANDIR         ?= $(DATADIR)/man
+DOCDIR         ?= $(DATADIR)/doc/smmu-rasd
+VENDORDIR      ?= $(PREFIX)/lib/smmu-rasd
+UNITDIR        ?= $(PREFIX)/lib/systemd/system
+CATALOGDIR     ?= $(PREFIX)/lib/systemd/catalog
+BASHCOMPDIR    ?= $(DATADIR)/bash-completion/completions
+ZSHCOMPDIR     ?= $(DATADIR)/zsh/site-functions
+DBUSPOLICYDIR  ?= $(DATADIR)/dbus-1/system.d
+DBUSSERVICEDIR ?= $(DATADIR)/dbus-1/system-services
+POLKITDIR      ?= $(DATADIR)/polkit-1/actions
+PKG_CONFIG     ?= pkg-config
+INSTALL        ?= install
+PYTHON3        ?= python3
 
 DAEMON_VERSION := 0.1
 DAEMON_OBJDIR = $(BUILDDIR)/daemon
@@ -54,10 +60,9 @@ DAEMON_CPPFLAGS = -D_GNU_SOURCE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
 	-DSMMU_RAS_VENDORDIR='"$(VENDORDIR)"' -Iinclude/uapi -Idaemon
 DAEMON_LDFLAGS = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 
-.PHONY: daemon-build daemon-install daemon-check-unit daemon-check-integration lint-daemon \
+.PHONY: daemon-build daemon-check-unit daemon-check-integration lint-daemon \
 	daemon-lint check-unit check-integration
 all: daemon-build
-install: daemon-install
 check-unit: daemon-check-unit
 check-integration: daemon-check-integration
 daemon-lint: lint-daemon
@@ -85,19 +90,16 @@ $(DAEMON_OBJDIR)/smmu-rasd: $(DAEMON_RASD_OBJS) $(DAEMON_OBJDIR)/host.o
 $(DAEMON_OBJDIR)/smmu-rasctl: $(DAEMON_CTL_OBJS) $(DAEMON_OBJDIR)/host.o
 	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
 
-$(DAEMON_OBJDIR)/smmu-rasd.service: units/smmu-rasd.service.in $(DAEMON_OBJDIR)/flags
-	$(call DAEMON_RUN,SED)sed 's|@SBINDIR@|$(SBINDIR)|g' $< > $@
+# systemd learned Type=notify-reload in 253 and RestartSteps= in 254 (Debian 12 has 252). It is the systemd whose library
+# we are built with that will read the unit.
+DAEMON_SYSTEMD = $(eval DAEMON_SYSTEMD := $$(shell $(PKG_CONFIG) --modversion libsystemd))$(DAEMON_SYSTEMD)
+DAEMON_UNIT_LINES = $(if $(shell test $(firstword $(subst ., ,$(DAEMON_SYSTEMD))) -ge 254 && echo yes),NEW OLD,OLD NEW)
 
-daemon-install: daemon-build
-	$(INSTALL) -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) $(DESTDIR)$(VENDORDIR) \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(CATALOGDIR) $(DESTDIR)$(SYSCONFDIR)/smmu-rasd/policy.d \
-		$(DESTDIR)$(DATADIR)/smmu-rasd
-	$(INSTALL) -m 755 $(DAEMON_OBJDIR)/smmu-rasd $(DESTDIR)$(SBINDIR)/smmu-rasd
-	$(INSTALL) -m 755 $(DAEMON_OBJDIR)/smmu-rasctl $(DESTDIR)$(BINDIR)/smmu-rasctl
-	$(INSTALL) -m 644 $(DAEMON_OBJDIR)/smmu-rasd.service $(DESTDIR)$(UNITDIR)/smmu-rasd.service
-	$(INSTALL) -m 644 units/smmu-ras.catalog $(DESTDIR)$(CATALOGDIR)/smmu-ras.catalog
-	$(INSTALL) -m 644 config/policy.json $(DESTDIR)$(VENDORDIR)/policy.json
-	$(INSTALL) -m 644 config/policy.schema.json $(DESTDIR)$(DATADIR)/smmu-rasd/policy.schema.json
+$(DAEMON_OBJDIR)/smmu-rasd.service: units/smmu-rasd.service.in $(DAEMON_OBJDIR)/flags
+	$(call DAEMON_RUN,SED)sed \
+		-e 's|^@$(word 1,$(DAEMON_UNIT_LINES))@||' -e '/^@$(word 2,$(DAEMON_UNIT_LINES))@/d' $< > $@
+
+include daemon/install.mk
 
 # --- tests ---------------------------------------------------------------------------------------
 

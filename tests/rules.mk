@@ -3,13 +3,13 @@
 #
 #   make deps            installs from Debian what the other targets need (root; quick when nothing is missing)
 #   make demo            fences and recovers wedged devices on a real kernel in a virtual machine (root)
-#   make check           unit, integration and virtual machine tests (root)
+#   make check           unit, integration, installation and virtual machine tests (root)
 #   make check-vm        only the tests in virtual machines (root)
 #   make bench           what the success path costs, in instructions, stock kernel against patched (root)
 #   make lint            formatters and linters over everything
 #   make clean-cache     removes what make kernel, demo and check-vm built
 
-.PHONY: deps deps-lint demo check check-vm lint lint-scripts bench bench-flush fuzz deb clean-cache
+.PHONY: deps deps-lint demo check check-install check-vm lint lint-scripts bench bench-flush fuzz deb clean-cache
 deps:
 	@tests/lib/deps
 
@@ -20,7 +20,10 @@ demo: deps
 	@tests/vm/demo
 
 check: deps
-	@tests/lib/check check-unit check-integration check-vm
+	@tests/lib/check check-unit check-integration check-install check-vm
+
+check-install:
+	@BUILDDIR=$(BUILDDIR) tests/install/check
 
 check-vm: deps
 	@tests/vm/run
