@@ -25,4 +25,4 @@ install: all
 uninstall:
 
 help:
-	@sed -n 's/^#   //p' Makefile kernel/rules.mk tests/rules.mk
+	@sed -n 's/^#   //p' Makefile kernel/rules.mk tests/rules.mk tests/fuzz/rules.mk

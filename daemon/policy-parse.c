@@ -822,6 +822,21 @@ int policy_parse(struct policy *policy, const char *file, const char *text, size
 	int r;
 
 	error[0] = '\0';
+	/* jansson lets one pass behind a number, and what follows it could then not be located. */
+	if (memchr(text, '\0', len)) {
+		unsigned int line = 1;
+		const char *begin = text;
+
+		for (const char *s = text; *s; s++) {
+			if (*s == '\n') {
+				line++;
+				begin = s + 1;
+			}
+		}
+		snprintf(error, POLICY_ERROR_SIZE, "%s:%u:%zu: not valid JSON: a NUL byte", file,
+			 line, strlen(begin) + 1);
+		return -EINVAL;
+	}
 	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &json_error);
 	if (!root) {
 		snprintf(error, POLICY_ERROR_SIZE, "%s:%d:%d: not valid JSON: %s", file,

@@ -135,8 +135,8 @@ daemon-check-integration: $(TEST_OBJDIR)/smmu-rasd $(TEST_OBJDIR)/smmu-rasctl
 
 # --- lint ----------------------------------------------------------------------------------------
 
-DAEMON_SOURCES = $(wildcard daemon/*.c tests/unit/*.c tests/integration/*.c)
-DAEMON_HEADERS = $(wildcard daemon/*.h tests/unit/*.h)
+DAEMON_SOURCES = $(wildcard daemon/*.c tests/unit/*.c tests/integration/*.c tests/fuzz/*.c tests/bench/*.c)
+DAEMON_HEADERS = $(wildcard daemon/*.h tests/unit/*.h tests/fuzz/*.h tests/bench/*.h)
 CLANG_FORMAT ?= $(firstword $(shell command -v clang-format-14 clang-format))
 CLANG_TIDY ?= $(firstword $(shell command -v clang-tidy-14 clang-tidy))
 

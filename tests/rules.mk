@@ -9,7 +9,7 @@
 #   make lint            formatters and linters over everything
 #   make clean-cache     removes what make kernel, demo and check-vm built
 
-.PHONY: deps deps-lint demo check check-install check-vm lint lint-scripts bench bench-flush fuzz deb clean-cache
+.PHONY: deps deps-lint demo check check-install check-vm lint lint-scripts bench bench-flush deb clean-cache
 deps:
 	@tests/lib/deps
 
@@ -20,7 +20,7 @@ demo: deps
 	@tests/vm/demo
 
 check: deps
-	@tests/lib/check check-unit check-integration check-install check-vm
+	@tests/lib/check check-unit check-integration check-install fuzz-smoke check-vm
 
 check-install:
 	@BUILDDIR=$(BUILDDIR) tests/install/check
@@ -43,8 +43,10 @@ bench: deps
 bench-flush:
 	@tests/vm/bench-flush
 
-fuzz deb:
+deb:
 	@echo "smmu-ras: make $@ is not built yet" >&2; exit 2
+
+include tests/fuzz/rules.mk
 
 clean-cache:
 	@tests/lib/clean-cache

@@ -104,6 +104,19 @@ START_TEST(refuses_with_place_and_cure)
 }
 END_TEST
 
+/* Found by fuzzing: jansson takes it for white space behind a number. */
+START_TEST(refuses_nul_bytes)
+{
+	static const char text[] = "{\n \"max_parallel\": 3\0,\n \"rulez\": []}";
+
+	policy = policy_new();
+	ck_assert_ptr_nonnull(policy);
+	ck_assert_int_eq(policy_parse(policy, "p.json", text, sizeof(text) - 1, true, error),
+			 -EINVAL);
+	ck_assert_str_eq(error, "p.json:2:19: not valid JSON: a NUL byte");
+}
+END_TEST
+
 START_TEST(reads_all_keys)
 {
 	const struct rule *rule;
@@ -355,6 +368,7 @@ Suite *policy_suite(void)
 
 	tcase_add_checked_fixture(c, NULL, teardown);
 	tcase_add_loop_test(c, refuses_with_place_and_cure, 0, ARRAY_SIZE(bad));
+	tcase_add_test(c, refuses_nul_bytes);
 	tcase_add_test(c, reads_all_keys);
 	tcase_add_test(c, defaults_are_inherited);
 	tcase_add_test(c, nothing_means_the_built_in_rule);
