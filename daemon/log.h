@@ -25,6 +25,19 @@ void log_message(int level, const char *format, ...) _printf_(2, 3);
 /* Messages above this level are dropped; LOG_INFO at first. */
 void log_set_max_level(int level);
 
+/*
+ * Calls @handler when the journal did not take a record, and there was none to make up for before:
+ * log_retry() is due then, once in a while.
+ */
+void log_set_lost_handler(void (*handler)(void));
+
+/*
+ * Tries to say how many records were lost, and to send those that may not be lost (LOG_ERR and
+ * above; the last LOG_KEEP_MAX of them). Returns true when there is nothing left to make up for.
+ */
+bool log_retry(void);
+#define LOG_KEEP_MAX 32
+
 /* A record under construction. Text that does not fit is cut; a record is never lost for that. */
 struct log_record {
 	int level;
@@ -46,5 +59,13 @@ void log_record_field(struct log_record *record, const char *name, const char *f
 
 /* Adds the sentence for people, and sends it all. */
 void log_record_send(struct log_record *record, const char *format, ...) _printf_(2, 3);
+
+/*
+ * The same with a field that has several values: @name once for each of @values, at most
+ * LOG_VALUES_MAX of them. journald finds the record by each.
+ */
+void log_record_send_list(struct log_record *record, const char *name, const char *const *values,
+			  size_t n, const char *format, ...) _printf_(5, 6);
+#define LOG_VALUES_MAX 192
 
 #endif

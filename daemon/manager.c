@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "journal.h"
 #include "log.h"
 #include "messages.h"
 #include "tell.h"
@@ -517,6 +518,8 @@ static int manager_setup(struct manager *m)
 	int r = sd_event_default(&m->event);
 
 	if (r >= 0)
+		r = journal_start(m->event);
+	if (r >= 0)
 		r = watchdog_setup(m);
 	if (r >= 0)
 		r = signals_setup(m);
@@ -602,6 +605,7 @@ void manager_free(struct manager *m)
 	kernel_link_close(&m->events);
 	kernel_link_close(&m->dumps);
 	policy_unref(m->policy);
+	journal_stop();
 	sd_event_unref(m->event);
 	free(m);
 }

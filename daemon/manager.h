@@ -147,5 +147,10 @@ void report_recovered(const struct device *d);
 void report_isolated(const struct device *d);
 void report_protected(const struct device *d);
 void report_left_to_restart(const struct device *d);
+void report_ignored(const struct device *d);
+/* Somebody of user @uid wants us to @what ("recover it"). */
+void report_asked(const struct device *d, const char *what, uint32_t uid);
+/* Anything else about a device, so that `journalctl SMMU_RAS_DEVICE=` shows it too. */
+void report_device(const struct device *d, int level, const char *format, ...) _printf_(3, 4);
 
 #endif

@@ -4,8 +4,10 @@
  * are for programs, and for `journalctl SMMU_RAS_DEVICE=0000:01:00.0`.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <time.h>
 
+#include "journal.h"
 #include "log.h"
 #include "manager.h"
 #include "messages.h"
@@ -57,12 +59,31 @@ static uint64_t fence_age(const struct ras_device *kernel)
 	return kernel->fence_time && now > begun ? now - begun : 0;
 }
 
+/* A thousand devices may be fenced at once, and one of them a thousand times. */
+static bool kernel_record_admitted(enum kernel_message_type type, const char *dev)
+{
+	switch (type) {
+	case KERNEL_FENCED:
+		return journal_admits(JOURNAL_FENCED, dev);
+	case KERNEL_SANITIZED:
+		return journal_admits(JOURNAL_SANITIZED, dev);
+	case KERNEL_UNFENCED:
+		return journal_admits(JOURNAL_UNFENCED, dev);
+	case KERNEL_REMOVED:
+		return journal_admits(JOURNAL_REMOVED, dev);
+	default:
+		return true;
+	}
+}
+
 void report_kernel(const struct device *d, enum kernel_message_type type,
 		   const struct ras_device *info)
 {
 	struct log_record record;
 	char name[160];
 
+	if (!kernel_record_admitted(type, info->dev))
+		return;
 	snprintf(name, sizeof(name), info->driver[0] ? "%s (%s)" : "%s", info->dev, info->driver);
 	switch (type) {
 	case KERNEL_FENCED:
@@ -101,6 +122,8 @@ void report_begun(const struct device *d)
 {
 	struct log_record record;
 
+	if (!journal_admits(JOURNAL_BEGUN, d->record.dev))
+		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERY_BEGUN, d);
 	log_record_send(&record, "%s: recovery attempt %u of %u begins, by rule %s (%s)",
 			DEVICE_TEXT(d), d->record.attempts, d->rule->attempts, d->rule->name,
@@ -113,6 +136,8 @@ void report_step(const struct device *d, const struct worker_message *message)
 	bool good = message->error >= 0;
 	const char *step = step_name(d->job->steps[message->step].kind);
 
+	if (!journal_admits(good ? JOURNAL_STEP_DONE : JOURNAL_STEP_FAILED, d->record.dev))
+		return;
 	begin_recovery(&record, good ? LOG_INFO : LOG_WARNING,
 		       good ? MESSAGE_STEP_DONE : MESSAGE_STEP_FAILED, d);
 	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, message->duration);
@@ -140,6 +165,8 @@ void report_attempt_failed(const struct device *d, uint64_t wait)
 {
 	struct log_record record;
 
+	if (!journal_admits(JOURNAL_ATTEMPT_FAILED, d->record.dev))
+		return;
 	begin_recovery(&record, LOG_WARNING, MESSAGE_ATTEMPT_FAILED, d);
 	log_record_send(&record, "%s: attempt %u of %u failed (%s); the next one follows in %s",
 			DEVICE_TEXT(d), d->record.attempts, d->rule->attempts, d->record.note,
@@ -151,6 +178,8 @@ void report_recovered(const struct device *d)
 	struct log_record record;
 	uint64_t age = fence_age(&d->kernel);
 
+	if (!journal_admits(JOURNAL_RECOVERED, d->record.dev))
+		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERED, d);
 	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, age);
 	log_record_send(&record, "%s: recovered %s after it was fenced, in %u attempt%s",
@@ -215,4 +244,39 @@ void report_left_to_restart(const struct device *d)
 			"%s: its recovery is interrupted%s%s; smmu-rasd goes on with it when it is "
 			"started again",
 			DEVICE_TEXT(d), d->record.step[0] ? " in " : "", d->record.step);
+}
+
+void report_ignored(const struct device *d)
+{
+	struct log_record record;
+
+	if (!journal_admits(JOURNAL_IGNORED, d->record.dev))
+		return;
+	begin_recovery(&record, LOG_NOTICE, MESSAGE_IGNORED, d);
+	log_record_send(&record,
+			"%s: left alone, fenced, because %s. To recover it all the same: "
+			"smmu-rasctl recover %s",
+			DEVICE_TEXT(d), d->record.note, d->record.dev);
+}
+
+void report_asked(const struct device *d, const char *what, uint32_t uid)
+{
+	struct log_record record;
+
+	begin_recovery(&record, LOG_NOTICE, MESSAGE_ASKED, d);
+	log_record_field(&record, "SMMU_RAS_UID", "%u", uid);
+	log_record_send(&record, "%s: user %u asks to %s", DEVICE_TEXT(d), uid, what);
+}
+
+void report_device(const struct device *d, int level, const char *format, ...)
+{
+	struct log_record record;
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	begin_recovery(&record, level, NULL, d);
+	log_record_send(&record, "%s: %s", DEVICE_TEXT(d), text);
 }

@@ -106,7 +106,7 @@ int host_sysfs_write(const char *path, const char *value)
 int host_journal_send(const struct iovec *iov, int n)
 {
 	static int fd = -1;
-	char message[8192];
+	char message[32768];
 	size_t used = 0;
 
 	if (fd < 0)

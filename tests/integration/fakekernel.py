@@ -444,7 +444,11 @@ class Kernel:
             )
         elif purpose == "L":
             fields = [f for f in data.decode().split("\0") if f]
-            self.journal.append(dict(f.split("=", 1) for f in fields))
+            pairs = [f.split("=", 1) for f in fields]
+            # A field may have several values; journalctl finds the record by each of them.
+            record = dict(pairs)
+            record["devices"] = [value for name, value in pairs if name == "SMMU_RAS_DEVICE"]
+            self.journal.append(record)
             self.changed.notify_all()
 
     def loop(self):

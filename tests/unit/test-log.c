@@ -80,20 +80,11 @@ START_TEST(does_not_wait_for_systemd)
 }
 END_TEST
 
-/* A pipe that nobody empties stands for stderr. */
-static void stuff_stderr(int ends[2])
-{
-	ck_assert_int_eq(pipe(ends), 0);
-	ck_assert_int_ge(dup2(ends[1], STDERR_FILENO), 0);
-	while (tell_stderr("something") == 0)
-		;
-}
-
 START_TEST(tells_how_many_records_were_lost)
 {
 	int ends[2];
 
-	stuff_stderr(ends);
+	unit_stuff_stderr(ends);
 	log_open();
 	log_info("one");
 	unit_journal_is_stuck = true;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "host.h"
+#include "tell.h"
 #include "unit.h"
 
 static char root[64];
@@ -112,17 +113,41 @@ int host_sysfs_write(const char *path, const char *value)
 
 bool unit_journal_is_stuck;
 char unit_journal[4096];
+char *unit_records[UNIT_RECORDS_MAX];
+unsigned int unit_n_records;
 
-/* Keeps the sentences. */
 int host_journal_send(const struct iovec *iov, int n)
 {
 	size_t used = strlen(unit_journal);
+	size_t size = 2;
+	char *end;
 
 	if (unit_journal_is_stuck)
 		return -EAGAIN;
 	snprintf(unit_journal + used, sizeof(unit_journal) - used, "%.*s\n",
 		 (int)iov[n - 1].iov_len, (const char *)iov[n - 1].iov_base);
+	if (unit_n_records == UNIT_RECORDS_MAX)
+		return 0;
+	for (int i = 0; i < n; i++)
+		size += iov[i].iov_len + 1;
+	end = malloc(size);
+	ck_assert_ptr_nonnull(end);
+	unit_records[unit_n_records++] = end;
+	*end++ = '\n';
+	for (int i = 0; i < n; i++) {
+		end = mempcpy(end, iov[i].iov_base, iov[i].iov_len);
+		*end++ = '\n';
+	}
+	*end = '\0';
 	return 0;
+}
+
+void unit_stuff_stderr(int ends[static 2])
+{
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_ge(dup2(ends[1], STDERR_FILENO), 0);
+	while (tell_stderr("something") == 0)
+		;
 }
 
 bool host_stderr_is_journal(void)

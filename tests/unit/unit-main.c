@@ -11,6 +11,7 @@ int main(void)
 	int run;
 
 	srunner_add_suite(runner, log_suite());
+	srunner_add_suite(runner, journal_suite());
 	srunner_add_suite(runner, pci_name_suite());
 	srunner_add_suite(runner, kernel_msg_suite());
 	srunner_add_suite(runner, policy_suite());

@@ -8,6 +8,7 @@
 
 Suite *util_suite(void);
 Suite *log_suite(void);
+Suite *journal_suite(void);
 Suite *pci_name_suite(void);
 Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
@@ -29,5 +30,12 @@ void unit_link(const char *name, const char *target);
 /* What was logged, a sentence a line; and whether the journal takes nothing. */
 extern char unit_journal[4096];
 extern bool unit_journal_is_stuck;
+/* The first records, with all their fields: "\nNAME=value\nNAME=value\n". */
+#define UNIT_RECORDS_MAX 4096
+extern char *unit_records[UNIT_RECORDS_MAX];
+extern unsigned int unit_n_records;
+
+/* Has stderr lead into a pipe that nobody empties, and that is full. */
+void unit_stuff_stderr(int ends[static 2]);
 
 #endif
