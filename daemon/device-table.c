@@ -2,6 +2,7 @@
 /* All devices that the daemon knows, by name; and which of them are related. */
 #include <time.h>
 
+#include "bus.h"
 #include "log.h"
 #include "manager.h"
 #include "sysfs.h"
@@ -95,7 +96,7 @@ struct device *device_new(struct manager *m, const char *bus, const char *dev)
 {
 	struct device *d;
 
-	if (m->n_devices >= DEVICES_MAX) {
+	if (m->n_devices >= DEVICES_MAX && !device_evict(m)) {
 		if (!m->table_full_logged)
 			log_error("More than %d devices are fenced; the others are left fenced",
 				  DEVICES_MAX);
@@ -148,9 +149,13 @@ void device_free(struct device *d)
 		TAILQ_REMOVE(&m->queue, d, queue);
 	if (d->record.state == RECOVERY_RUNNING)
 		m->n_running--;
+	bus_device_removed(d);
+	if (d->is_dirty)
+		TAILQ_REMOVE(&m->dirty, d, dirty);
 	device_worker_close(d);
 	sd_event_source_disable_unref(d->timer);
 	policy_unref(d->policy);
+	record_clear_history(&d->record);
 	LIST_REMOVE(d, bucket);
 	TAILQ_REMOVE(&m->devices, d, all);
 	m->n_devices--;

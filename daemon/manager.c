@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "bus.h"
 #include "journal.h"
 #include "log.h"
 #include "messages.h"
@@ -480,8 +481,13 @@ static int on_post(sd_event_source *s _unused_, void *userdata)
 
 	while (m->queue_dirty)
 		devices_run_queue(m);
-	if (m->status_dirty)
+	/* While it fails it has a timer of its own. */
+	if (!m->save_wait)
+		devices_save(m);
+	if (m->status_dirty) {
 		send_status(m);
+		bus_manager_changed(m);
+	}
 	tell_ready(m);
 	if (m->stopping && m->n_running == 0)
 		return sd_event_exit(m->event, 0);
@@ -546,11 +552,18 @@ static int manager_setup(struct manager *m)
 	if (r < 0)
 		return r;
 	r = state_load_all(load_device, m);
+	if (r >= 0)
+		r = m->load_error;
 	if (r < 0) {
 		log_error("Cannot read /run/smmu-rasd: %s", strerror(-r));
 		return r;
 	}
 	m->status_dirty = true;
+	r = bus_start(m);
+	if (r < 0) {
+		log_error("Cannot watch the system bus: %s", strerror(-r));
+		return r;
+	}
 	return kernel_setup(m);
 }
 
@@ -566,6 +579,7 @@ int manager_new(struct manager **ret)
 	TAILQ_INIT(&m->devices);
 	TAILQ_INIT(&m->queue);
 	TAILQ_INIT(&m->busy);
+	TAILQ_INIT(&m->dirty);
 	r = manager_setup(m);
 	if (r < 0) {
 		manager_free(m);
@@ -595,9 +609,14 @@ void manager_free(struct manager *m)
 
 	if (!m)
 		return;
+	while (!TAILQ_EMPTY(&m->dirty) && !m->save_wait)
+		devices_save(m);
 	while ((d = TAILQ_FIRST(&m->devices)))
 		device_free(d);
+	bus_stop(m);
 	free(m->buckets);
+	sd_event_source_disable_unref(m->save_source);
+	sd_event_source_disable_unref(m->keep_timer);
 	sd_event_source_disable_unref(m->events_source);
 	sd_event_source_disable_unref(m->dumps_source);
 	sd_event_source_disable_unref(m->dump_retry);

@@ -19,20 +19,24 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 	[RECOVERY_IDLE] = {
 		[INPUT_RECOVER]        = T(QUEUED,   QUEUE),
 		[INPUT_ISOLATE]        = T(ISOLATED, GIVE_UP),
-		[INPUT_IGNORE]         = T(IGNORED,  NONE),
-		[INPUT_UNFENCED]       = T(IDLE,     NONE),
+		[INPUT_IGNORE]         = T(IGNORED,  IGNORE),
+		[INPUT_UNFENCED]       = T(IDLE,     RELEASE),
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   QUEUE),	/* a restarted daemon finishes the job */
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
 		[INPUT_LINGERING]      = T(STUCK,    NONE),
+		[INPUT_ASK_RECOVER]    = T(IDLE,     NONE),
+		[INPUT_ASK_ISOLATE]    = T(IDLE,     NONE),
 	},
 	[RECOVERY_QUEUED] = {
 		[INPUT_RECOVER]        = T(QUEUED,   NONE),
 		[INPUT_ISOLATE]        = T(ISOLATED, GIVE_UP),
-		[INPUT_IGNORE]         = T(IGNORED,  NONE),
+		[INPUT_IGNORE]         = T(IGNORED,  IGNORE),
 		[INPUT_UNFENCED]       = T(IDLE,     RELEASE),
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   NONE),
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
 		[INPUT_TURN]           = T(RUNNING,  START),
+		[INPUT_ASK_RECOVER]    = T(QUEUED,   NONE),
+		[INPUT_ASK_ISOLATE]    = T(ISOLATED, GIVE_UP),
 	},
 	[RECOVERY_RUNNING] = {
 		[INPUT_RECOVER]        = T(RUNNING,  NONE),
@@ -47,6 +51,11 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_POSTPONED]      = T(BACKOFF,  WAIT),
 		[INPUT_EXHAUSTED]      = T(ISOLATED, GIVE_UP),
 		[INPUT_PROTECTED]      = T(ISOLATED, GIVE_UP),
+		[INPUT_REFENCED]       = T(BACKOFF,  WAIT),
+		[INPUT_INTERRUPTED]    = T(QUEUED,   QUEUE),
+		[INPUT_LAST_RESORT]    = T(QUEUED,   QUEUE),
+		[INPUT_ASK_RECOVER]    = T(RUNNING,  NONE),
+		[INPUT_ASK_ISOLATE]    = T(RUNNING,  NONE),	/* when its step has ended */
 	},
 	[RECOVERY_STUCK] = {
 		[INPUT_RECOVER]        = T(STUCK,    NONE),
@@ -57,25 +66,35 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_REMOVED]        = T(GONE,     NONE),
 		[INPUT_SUCCESS]        = T(IDLE,     CLOSE),	/* it was only slow */
 		[INPUT_FAILED]         = T(BACKOFF,  WAIT),
+		[INPUT_POSTPONED]      = T(BACKOFF,  WAIT),
 		[INPUT_EXHAUSTED]      = T(ISOLATED, GIVE_UP),
 		[INPUT_PROTECTED]      = T(ISOLATED, GIVE_UP),
+		[INPUT_REFENCED]       = T(BACKOFF,  WAIT),
+		[INPUT_INTERRUPTED]    = T(QUEUED,   QUEUE),
+		[INPUT_LAST_RESORT]    = T(QUEUED,   QUEUE),
+		[INPUT_ASK_RECOVER]    = T(STUCK,    NONE),
+		[INPUT_ASK_ISOLATE]    = T(STUCK,    NONE),
 	},
 	[RECOVERY_BACKOFF] = {
 		[INPUT_RECOVER]        = T(BACKOFF,  NONE),
 		[INPUT_ISOLATE]        = T(ISOLATED, GIVE_UP),
-		[INPUT_IGNORE]         = T(IGNORED,  NONE),
+		[INPUT_IGNORE]         = T(IGNORED,  IGNORE),
 		[INPUT_UNFENCED]       = T(IDLE,     RELEASE),
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   QUEUE),
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
 		[INPUT_BACKOFF_OVER]   = T(QUEUED,   QUEUE),
+		[INPUT_ASK_RECOVER]    = T(QUEUED,   QUEUE),
+		[INPUT_ASK_ISOLATE]    = T(ISOLATED, GIVE_UP),
 	},
 	[RECOVERY_ISOLATED] = {
 		[INPUT_RECOVER]        = T(QUEUED,   QUEUE),	/* a new fence, or a new policy */
 		[INPUT_ISOLATE]        = T(ISOLATED, NONE),
-		[INPUT_IGNORE]         = T(IGNORED,  NONE),
+		[INPUT_IGNORE]         = T(IGNORED,  IGNORE),
 		[INPUT_UNFENCED]       = T(IDLE,     RELEASE),
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   QUEUE),
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
+		[INPUT_ASK_RECOVER]    = T(QUEUED,   QUEUE),
+		[INPUT_ASK_ISOLATE]    = T(ISOLATED, NONE),
 	},
 	[RECOVERY_IGNORED] = {
 		[INPUT_RECOVER]        = T(QUEUED,   QUEUE),
@@ -84,6 +103,8 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_UNFENCED]       = T(IDLE,     RELEASE),
 		[INPUT_UNFENCED_OWING] = T(QUEUED,   QUEUE),
 		[INPUT_REMOVED]        = T(IDLE,     FORGET),
+		[INPUT_ASK_RECOVER]    = T(QUEUED,   QUEUE),
+		[INPUT_ASK_ISOLATE]    = T(ISOLATED, GIVE_UP),
 	},
 	/*
 	 * Another device may come to the same place while the old worker is still stuck. It waits
@@ -97,10 +118,16 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_UNFENCED_OWING] = T(GONE,     NONE),
 		[INPUT_REMOVED]        = T(GONE,     NONE),
 		[INPUT_STEP_TIMEOUT]   = T(GONE,     NONE),
+		[INPUT_POSTPONED]      = T(IDLE,     FORGET),
 		[INPUT_SUCCESS]        = T(IDLE,     FORGET),
 		[INPUT_FAILED]         = T(IDLE,     FORGET),
 		[INPUT_EXHAUSTED]      = T(IDLE,     FORGET),
 		[INPUT_PROTECTED]      = T(IDLE,     FORGET),
+		[INPUT_REFENCED]       = T(IDLE,     FORGET),
+		[INPUT_INTERRUPTED]    = T(IDLE,     FORGET),
+		[INPUT_LAST_RESORT]    = T(IDLE,     FORGET),
+		[INPUT_ASK_RECOVER]    = T(GONE,     NONE),
+		[INPUT_ASK_ISOLATE]    = T(GONE,     NONE),
 	},
 };
 /* clang-format on */
@@ -111,11 +138,8 @@ struct recovery_transition recovery_next(enum recovery_state state, enum recover
 
 	if ((size_t)state >= _RECOVERY_STATE_MAX || (size_t)input >= _RECOVERY_INPUT_MAX)
 		return t;
-	/* An entry that is not listed is all zero; the one that looks like it goes IDLE to IDLE. */
-	if (table[state][input].next != RECOVERY_IDLE || table[state][input].action != DO_NONE ||
-	    (state == RECOVERY_IDLE && input == INPUT_UNFENCED))
-		t = table[state][input];
-	return t;
+	/* An entry that is not listed is all zero. */
+	return table[state][input].action == DO_BUG ? t : table[state][input];
 }
 
 static const char *const state_names[_RECOVERY_STATE_MAX] = {
@@ -156,9 +180,14 @@ const char *recovery_input_name(enum recovery_input input)
 		[INPUT_FAILED] = "failed",
 		[INPUT_EXHAUSTED] = "exhausted",
 		[INPUT_PROTECTED] = "protected",
+		[INPUT_REFENCED] = "fenced anew",
+		[INPUT_INTERRUPTED] = "interrupted",
+		[INPUT_LAST_RESORT] = "last resort",
 		[INPUT_POSTPONED] = "postponed",
 		[INPUT_BACKOFF_OVER] = "backoff over",
 		[INPUT_LINGERING] = "lingering worker",
+		[INPUT_ASK_RECOVER] = "asked to recover",
+		[INPUT_ASK_ISOLATE] = "asked to isolate",
 	};
 
 	return (size_t)input < _RECOVERY_INPUT_MAX ? names[input] : NULL;

@@ -2,7 +2,8 @@
 /*
  * The life of a device as the daemon sees it: a state machine without side effects.
  *
- * recovery.c is one table. manager.c turns what happens into inputs, and carries out the actions.
+ * recovery.c is one table. The files named in device.h turn what happens into inputs, and carry out
+ * the actions.
  */
 #ifndef SMMU_RAS_RECOVERY_H
 #define SMMU_RAS_RECOVERY_H
@@ -34,13 +35,19 @@ enum recovery_input {
 	INPUT_FAILED,	    /* the worker ended without success; there are attempts left */
 	INPUT_EXHAUSTED,    /* the same, and there are none */
 	INPUT_PROTECTED,    /* the worker found something on the device that policy protects */
+	INPUT_REFENCED,	    /* it ended well, but the device has been fenced anew meanwhile */
+	INPUT_INTERRUPTED,  /* it was cut off; the kernel unfenced the device, the rest is to do */
+	INPUT_LAST_RESORT,  /* there are no attempts left, but what policy wants in the end */
 	INPUT_POSTPONED,    /* there is no room for a worker just now */
 	INPUT_BACKOFF_OVER,
-	INPUT_LINGERING, /* a worker of an earlier daemon is still busy with the device */
+	INPUT_LINGERING,   /* a worker of an earlier daemon is still busy with the device */
+	INPUT_ASK_RECOVER, /* an operator wants it recovered now */
+	INPUT_ASK_ISOLATE, /* an operator wants it left alone */
 	_RECOVERY_INPUT_MAX,
 };
 
 enum recovery_action {
+	DO_BUG, /* cannot happen; said loudly, changes nothing */
 	DO_NONE,
 	DO_QUEUE,   /* put it into the queue */
 	DO_START,   /* start a worker; this is one attempt */
@@ -49,8 +56,8 @@ enum recovery_action {
 	DO_CLOSE,   /* the story has ended well: say so, and forget what is owed */
 	DO_RELEASE, /* unfenced without us: forget what is owed */
 	DO_GIVE_UP, /* say what the operator can do */
+	DO_IGNORE,  /* say so */
 	DO_FORGET,  /* drop everything about the device */
-	DO_BUG,	    /* cannot happen; said loudly, changes nothing */
 };
 
 struct recovery_transition {

@@ -34,7 +34,8 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-match
-DAEMON_RASD = rasd-main manager device device-table report journal worker steps protect
+DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
+	attempt operator bus report journal worker steps protect
 DAEMON_CTL = ctl-main ctl-common ctl-list ctl-show ctl-monitor ctl-policy
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
@@ -104,7 +105,8 @@ include daemon/install.mk
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-recovery test-state test-protect test-uapi
+TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-recovery test-state \
+	test-operator test-protect test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)
@@ -117,7 +119,7 @@ $(TEST_OBJDIR)/fake-host.o: tests/integration/fake-host.c $(DAEMON_OBJDIR)/flags
 	@mkdir -p $(@D)
 	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(TEST_OBJDIR)/unit: $(TEST_UNIT_OBJS) $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) protect report journal)
+$(TEST_OBJDIR)/unit: $(TEST_UNIT_OBJS) $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(filter-out rasd-main,$(DAEMON_RASD)))
 	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(TEST_PKGS)
 
 # The installed programs, object for object, but with a host that the tests make up.

@@ -30,15 +30,25 @@ static const char *device_path(char *buf, size_t size, const char *bus, const ch
 	return buf;
 }
 
-int state_open(void)
+static int make_directories(void)
 {
-	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 	char path[512];
 
 	if (mkdir(host_dir(HOST_RUN), 0755) < 0 && errno != EEXIST)
 		return -errno;
 	if (mkdir(state_path(path, sizeof(path), "devices"), 0755) < 0 && errno != EEXIST)
 		return -errno;
+	return 0;
+}
+
+int state_open(void)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[512];
+	int r = make_directories();
+
+	if (r < 0)
+		return r;
 	lock_fd = open(state_path(path, sizeof(path), "lock"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	/* Whoever may read it may keep a daemon from starting, with a read lock. */
 	if (lock_fd < 0 || fchmod(lock_fd, 0600) < 0)
@@ -82,25 +92,83 @@ bool state_daemon_runs(void)
 	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+void record_add_history(struct device_record *record, const struct step_result *result)
+{
+	if (!record->history) {
+		record->history = calloc(RECORD_HISTORY_MAX, sizeof(*record->history));
+		if (!record->history)
+			return;
+		record->n_history = 0;
+	}
+	if (record->n_history == RECORD_HISTORY_MAX) {
+		memmove(record->history, record->history + 1,
+			(RECORD_HISTORY_MAX - 1) * sizeof(*record->history));
+		record->n_history--;
+	}
+	record->history[record->n_history++] = *result;
+}
+
+void record_clear_history(struct device_record *record)
+{
+	free(record->history);
+	record->history = NULL;
+	record->n_history = 0;
+}
+
+static json_t *history_to_json(const struct device_record *record)
+{
+	json_t *history = json_array();
+
+	for (unsigned int i = 0; history && i < record->n_history; i++) {
+		const struct step_result *h = &record->history[i];
+
+		/* Words of the kernel that are not UTF-8 cost the one entry, and not the record. */
+		json_array_append_new(history,
+				      json_pack("{s:I, s:s, s:i, s:I, s:I, s:s}", "attempt",
+						(json_int_t)h->attempt, "step", h->step, "error",
+						h->error, "duration_usec", (json_int_t)h->duration,
+						"time", (json_int_t)h->time, "note", h->note));
+	}
+	return history;
+}
+
 static json_t *record_to_json(const struct device_record *record)
 {
 	json_t *recoveries = json_array();
 
 	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
-	return json_pack("{s:i, s:i, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:b, s:s, s:s, s:s, "
-			 "s:I, s:I, s:o, "
-			 "s:s, s:s, s:I, s:I}",
-			 "version", STATE_VERSION, "left", (int)record->left, "active",
-			 record->active, "bus", record->bus, "dev", record->dev, "identity",
-			 record->identity, "state", recovery_state_name(record->state), "fence_id",
-			 (json_int_t)record->fence_id, "attempts", (json_int_t)record->attempts,
-			 "rule", record->rule, "prepared", record->prepared, "driver",
-			 record->driver, "driver_override", record->driver_override, "reset_method",
-			 record->reset_method, "worker", (json_int_t)record->worker, "worker_start",
-			 (json_int_t)record->worker_start, "recoveries", recoveries, "step",
-			 record->step, "note", record->note, "since", (json_int_t)record->since,
-			 "next", (json_int_t)record->next);
+	/* clang-format off */
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:s, "
+			 "s:b, s:s, s:s, s:s, s:I, s:I, s:o, "
+			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
+			 "version", STATE_VERSION,
+			 "bus", record->bus,
+			 "dev", record->dev,
+			 "identity", record->identity,
+			 "state", recovery_state_name(record->state),
+			 "fence_id", (json_int_t)record->fence_id,
+			 "attempts", (json_int_t)record->attempts,
+			 "left", (int)record->left,
+			 "active", record->active,
+			 "begun", record->begun,
+			 "force", record->force,
+			 "rule", record->rule,
+			 "prepared", record->prepared,
+			 "driver", record->driver,
+			 "driver_override", record->driver_override,
+			 "reset_method", record->reset_method,
+			 "worker", (json_int_t)record->worker,
+			 "worker_start", (json_int_t)record->worker_start,
+			 "recoveries", recoveries,
+			 "step", record->step,
+			 "note", record->note,
+			 "since", (json_int_t)record->since,
+			 "next", (json_int_t)record->next,
+			 "recovered_time", (json_int_t)record->recovered_time,
+			 "keep_until", (json_int_t)record->keep_until,
+			 "history", history_to_json(record));
+	/* clang-format on */
 }
 
 static int write_file(const char *path, const char *text)
@@ -141,6 +209,8 @@ int state_save(const struct device_record *record)
 	device_path(path, sizeof(path), record->bus, record->dev, "");
 	device_path(temporary, sizeof(temporary), record->bus, record->dev, ".new");
 	r = write_file(temporary, text);
+	if (r == -ENOENT && make_directories() >= 0)
+		r = write_file(temporary, text);
 	if (r >= 0 && rename(temporary, path) < 0)
 		r = -errno;
 	if (r < 0)
@@ -153,6 +223,15 @@ void state_remove(const char *bus, const char *dev)
 	char path[512];
 
 	unlink(device_path(path, sizeof(path), bus, dev, ""));
+}
+
+int state_set_aside(const char *bus, const char *dev)
+{
+	char path[512];
+	char aside[512];
+
+	device_path(path, sizeof(path), bus, dev, "");
+	return rename(path, device_path(aside, sizeof(aside), bus, dev, ".bad")) < 0 ? -errno : 0;
 }
 
 static bool get_string(json_t *object, const char *key, char *dst, size_t size)
@@ -172,6 +251,30 @@ static bool get_u64(json_t *object, const char *key, uint64_t *ret)
 	return true;
 }
 
+/* For people only: what cannot be read is left out. */
+static void history_from_json(json_t *history, struct device_record *ret)
+{
+	size_t n = json_array_size(history);
+
+	for (size_t i = n > RECORD_HISTORY_MAX ? n - RECORD_HISTORY_MAX : 0; i < n; i++) {
+		json_t *json = json_array_get(history, i);
+		json_t *error = json_object_get(json, "error");
+		struct step_result h = {0};
+		uint64_t attempt = 0;
+
+		if (!get_u64(json, "attempt", &attempt) || attempt > UINT32_MAX ||
+		    !json_is_integer(error) || json_integer_value(error) > 0 ||
+		    json_integer_value(error) < -4095 ||
+		    !get_string(json, "step", h.step, sizeof(h.step)) ||
+		    !get_u64(json, "duration_usec", &h.duration) || !get_u64(json, "time", &h.time))
+			continue;
+		(void)get_string(json, "note", h.note, sizeof(h.note));
+		h.attempt = (uint32_t)attempt;
+		h.error = (int)json_integer_value(error);
+		record_add_history(ret, &h);
+	}
+}
+
 static bool record_from_json(json_t *json, struct device_record *ret)
 {
 	json_t *recoveries = json_object_get(json, "recoveries");
@@ -179,7 +282,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	uint64_t attempts = 0;
 	uint64_t worker = 0;
 	uint64_t left = LEFT_NOT;
-	char state[16];
+	char state[STATE_STEP_SIZE];
 
 	if (!get_u64(json, "version", &version) || version != STATE_VERSION ||
 	    !get_string(json, "bus", ret->bus, sizeof(ret->bus)) ||
@@ -204,6 +307,10 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	if (get_u64(json, "left", &left) && left < _LEFT_MAX)
 		ret->left = (enum left_alone)left;
 	ret->active = json_is_true(json_object_get(json, "active"));
+	ret->begun = !json_is_false(json_object_get(json, "begun"));
+	ret->force = json_is_true(json_object_get(json, "force"));
+	(void)get_u64(json, "recovered_time", &ret->recovered_time);
+	(void)get_u64(json, "keep_until", &ret->keep_until);
 	(void)get_string(json, "identity", ret->identity, sizeof(ret->identity));
 	ret->attempts = (unsigned int)attempts;
 	ret->worker = (pid_t)worker;
@@ -215,6 +322,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 			return false;
 		ret->recoveries[ret->n_recoveries++] = (uint64_t)json_integer_value(value);
 	}
+	history_from_json(json_object_get(json, "history"), ret);
 	return true;
 }
 
@@ -236,8 +344,10 @@ int state_load(const char *bus, const char *dev, struct device_record *ret)
 		return r == -EFBIG ? -EBADMSG : r;
 	json = json_loadb(text, len, 0, NULL);
 	if (!json || !record_from_json(json, &record) || !streq(record.bus, bus) ||
-	    !streq(record.dev, dev))
+	    !streq(record.dev, dev)) {
+		record_clear_history(&record);
 		return -EBADMSG;
+	}
 	*ret = record;
 	return 0;
 }

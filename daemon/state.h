@@ -16,7 +16,10 @@
 
 #define STATE_RECOVERIES_MAX 32
 #define STATE_NOTE_SIZE	     256
+#define STATE_STEP_SIZE	     24
 #define RESET_METHOD_SIZE    96
+/* More than three attempts of eight steps; of a longer story the beginning is dropped. */
+#define RECORD_HISTORY_MAX 32
 
 /* Why a device is ISOLATED or IGNORED, which says what can bring it back. */
 enum left_alone {
@@ -25,7 +28,18 @@ enum left_alone {
 	LEFT_RATE,	/* recovered too often: the same, and time passes */
 	LEFT_PROTECTED, /* in use: the operator ends that, and reloads */
 	LEFT_EXHAUSTED, /* all attempts failed: until it is unfenced, or fenced anew */
+	LEFT_OPERATOR,	/* somebody asked for it: likewise, or until somebody asks otherwise */
 	_LEFT_MAX,
+};
+
+/* How one step of the present, or else the last, story of a device ended. */
+struct step_result {
+	uint32_t attempt;
+	int error; /* 0 or negative errno */
+	char step[STATE_STEP_SIZE];
+	uint64_t duration; /* us */
+	uint64_t time;	   /* us of CLOCK_REALTIME when it ended */
+	char note[128];	   /* why it failed, or a remark; "" for none */
 };
 
 struct device_record {
@@ -37,6 +51,8 @@ struct device_record {
 	unsigned int attempts; /* begun for it */
 	enum left_alone left;
 	bool active; /* the kernel said so last */
+	bool begun;  /* the present attempt may have done something to the device */
+	bool force;  /* an operator said that protect is not to be asked */
 	char rule[64];
 
 	/* What is owed to the device once a worker has begun; valid when .prepared. */
@@ -54,11 +70,21 @@ struct device_record {
 	uint64_t recoveries[STATE_RECOVERIES_MAX];
 
 	/* For people. */
-	char step[16];		    /* the last one that began */
+	char step[STATE_STEP_SIZE]; /* the last one that began */
 	char note[STATE_NOTE_SIZE]; /* why it is in this state */
 	uint64_t since;		    /* us of CLOCK_REALTIME */
 	uint64_t next; /* when something happens by itself, us of CLOCK_REALTIME; 0 for never */
+	uint64_t recovered_time; /* when it was recovered last, us of CLOCK_REALTIME; 0 for never */
+	uint64_t keep_until; /* the rate limit does not need it any more, us of CLOCK_BOOTTIME */
+	/* Oldest first; on the heap, RECORD_HISTORY_MAX of them, from the first one on. */
+	unsigned int n_history;
+	struct step_result *history;
 };
+
+/* Adds to the history. Without memory for it, it stays as it is. */
+void record_add_history(struct device_record *record, const struct step_result *result);
+/* Frees what the record holds on the heap; it has no history then. */
+void record_clear_history(struct device_record *record);
 
 /*
  * Makes the directory, and becomes the one daemon that uses it. The lock goes with the process.
@@ -69,18 +95,31 @@ int state_open(void);
 /* Is there a daemon? Also for those who are not root. */
 bool state_daemon_runs(void);
 
-/* Writes the record; it is on disk when this returns 0. Returns -errno otherwise. */
+/*
+ * Writes the record; it is on disk when this returns 0. Returns -errno otherwise, and what was on
+ * disk stays. A directory that somebody removed is made again.
+ */
 int state_save(const struct device_record *record);
 
 /* Removes the file of the device. */
 void state_remove(const char *bus, const char *dev);
 
-/* Reads one. Returns 0, -ENOENT, -EBADMSG for a file that is damaged, or -errno. */
+/*
+ * Puts a file that cannot be read out of the way, so that it is neither read again nor overwritten:
+ * it gets the suffix ".bad", in place of an earlier one. Returns 0 or -errno.
+ */
+int state_set_aside(const char *bus, const char *dev);
+
+/*
+ * Reads one. Returns 0 with a record to clear (record_clear_history()), -ENOENT, -EBADMSG for a
+ * file that is damaged, or -errno.
+ */
 int state_load(const char *bus, const char *dev, struct device_record *ret);
 
 /*
- * Reads all, and hands each to @handler; @error is that of state_load(), and of the record only
- * .bus and .dev are then filled, with what the file's name says. Returns 0 or -errno.
+ * Reads all, and hands each to @handler, which owns what is on its heap then; @error is that of
+ * state_load(), and of the record only .bus and .dev are then filled, with what the file's name
+ * says. Returns 0 or -errno.
  */
 int state_load_all(void (*handler)(const struct device_record *record, int error, void *userdata),
 		   void *userdata);

@@ -286,6 +286,12 @@ static int step_verify(struct step_context *c)
 
 	if (r < 0)
 		return r;
+	if (c->device.state != IOMMU_RAS_STATE_ACTIVE && c->job->fence_id &&
+	    c->device.fence_id != c->job->fence_id) {
+		c->refenced = true;
+		return fail(c, -EAGAIN, "the device was unfenced, and fenced again at once (%s)",
+			    ras_reason_name(c->device.reason));
+	}
 	if (c->device.state == IOMMU_RAS_STATE_SANITIZED)
 		return fail(c, -EIO,
 			    "the device was reset but not attached again; the rule's steps need "

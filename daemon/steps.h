@@ -8,10 +8,11 @@
 #include "worker.h"
 
 struct step_context {
-	struct job *job;	    /* a worker's own copy */
-	struct kernel_link *link;   /* blocking */
-	struct ras_device device;   /* what the kernel said last */
-	bool protected;		    /* the step did nothing because policy protects something */
+	struct job *job;	  /* a worker's own copy */
+	struct kernel_link *link; /* blocking */
+	struct ras_device device; /* what the kernel said last */
+	bool protected;		  /* the step did nothing because policy protects something */
+	bool refenced; /* the fence that the job is about is over, and there is another */
 	char text[STATE_NOTE_SIZE]; /* why the step failed, or a remark */
 };
 

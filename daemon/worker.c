@@ -81,11 +81,13 @@ static void run(struct job *job, int fd)
 		str_copy(message.text, sizeof(message.text), c.text);
 		report(fd, &message);
 	}
-	message = (struct worker_message){
-		.report = WORKER_FINISHED, .error = r, .protected = c.protected};
+	message = (struct worker_message){.report = WORKER_FINISHED,
+					  .error = r,
+					  .protected = c.protected,
+					  .refenced = c.refenced};
 	str_copy(message.text, sizeof(message.text), c.text);
 	/* Only a verified ending speaks for the kernel. */
-	if (r >= 0)
+	if (r >= 0 || c.refenced)
 		message.device = c.device;
 	report(fd, &message);
 }
@@ -156,6 +158,11 @@ int worker_start(const struct job *job, struct worker *ret)
 	*ret = (struct worker){
 		.pid = pid, .start = process_start_time(pid), .pidfd = pidfd, .fd = fds[0]};
 	return 0;
+}
+
+uint64_t job_step_limit(const struct job *job, const struct step *step)
+{
+	return (step->timeout ? step->timeout : job->step_timeout) + step->wait;
 }
 
 int worker_go(int fd)

@@ -17,8 +17,10 @@ struct job {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
 	char identity[SYSFS_IDENTITY_SIZE];
+	uint64_t fence_id;	   /* what it is about; 0: not known */
 	const char *reset_methods; /* NULL: the kernel's choice */
 	unsigned int protect;
+	uint64_t step_timeout;		       /* us, of steps that have none of their own */
 	struct step steps[RULE_STEPS_MAX + 1]; /* the last one is always STEP_VERIFY */
 	size_t n_steps;
 
@@ -28,6 +30,9 @@ struct job {
 	char driver_override[RAS_NAME_SIZE];
 	char reset_method[RESET_METHOD_SIZE];
 };
+
+/* How long @step may take, in us. */
+uint64_t job_step_limit(const struct job *job, const struct step *step);
 
 enum worker_report {
 	WORKER_PREPARED, /* .driver, .driver_override, .reset_method; now it waits for worker_go()
@@ -46,6 +51,7 @@ struct worker_message {
 	int error; /* 0; a negative errno; -EBUSY from a step that policy protects the device from
 		    */
 	bool protected;	   /* the error is policy's, not the device's */
+	bool refenced;	   /* the fence that the job is about is over, and another one has begun */
 	uint64_t duration; /* us */
 	char driver[RAS_NAME_SIZE];
 	char driver_override[RAS_NAME_SIZE];

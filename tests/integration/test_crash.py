@@ -9,7 +9,7 @@ import subprocess
 import fakekernel
 from fakekernel import ACTIVE, FENCED
 from lib.bench import BINARIES, DEFAULT_STEPS, DEV, QUICK, TESTS, check, equal, recovered, test
-from lib.messages import BEGUN, ISOLATED
+from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED
 
 
 def kill_at(b, where, done):
@@ -91,37 +91,86 @@ def killed_in_the_last_attempt_is_isolated(b):
 
 
 @test
-def a_torn_record_is_dropped_with_a_word(b):
+def a_torn_record_is_set_aside_with_a_word(b):
     device = b.kernel.add(DEV)
     b.kernel.fence(DEV)
     os.mkdir(f"{b.root}/run/devices")
     b.file(f"run/devices/pci@{DEV}.json", '{"version": 1, "bus": "pc')
     b.start()
     recovered(b, device)
-    check(any("damaged" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+    check(any("it is damaged" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+    with open(f"{b.root}/run/devices/pci@{DEV}.json.bad") as f:
+        equal(f.read(), '{"version": 1, "bus": "pc', "what was in it")
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "a record of its own")
 
 
 @test
-def a_record_that_cannot_be_read_now_is_kept(b):
+def a_record_that_cannot_be_read_is_set_aside(b):
     path = f"{b.root}/run/devices/pci@{DEV}.json"
     os.mkdir(f"{b.root}/run/devices")
     os.symlink(path, path)
     b.start()
-    check(os.path.lexists(path), "the record")
-    b.kernel.wait(lambda: any("it is kept" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+    check(os.path.lexists(path + ".bad") and not os.path.lexists(path), "the record")
+    b.kernel.wait(lambda: any("is kept as" in r["MESSAGE"] for r in b.kernel.journal), "a message")
+
+
+def complaints(b):
+    return [r["MESSAGE"] for r in b.kernel.journal if "Cannot write to /run/smmu-rasd" in r["MESSAGE"]]
 
 
 @test
-def state_that_cannot_be_written_stops_the_attempt(b):
-    b.policy(attempts=1)
+def recovers_without_a_run_to_write_to(b):
+    b.policy(attempts=2, backoff=QUICK)
     device = b.kernel.add(DEV)
+    other = b.kernel.add("0000:02:00.0")
     b.start()
-    shutil.rmtree(f"{b.root}/run/devices")
+    os.rmdir(f"{b.root}/run/devices")
     b.file("run/devices", "")
+    other.reset_result = 25
+    b.kernel.fence(other.name)
+    b.wait_record(ISOLATED, other.name)
     b.kernel.fence(DEV)
-    b.wait_record(ISOLATED)
-    equal(b.steps(), [], "steps")
-    equal(device.driver, "virtio-pci", "driver")
+    recovered(b, device)
+    equal(len(b.kernel.records(BEGUN, other.name)), 2, "attempts")
+    equal(len(complaints(b)), 1, "complaints")
+    # What is known is on disk as soon as that can be.
+    os.unlink(f"{b.root}/run/devices")
+    b.kernel.wait(lambda: (b.state(other.name) or {}).get("state") == "isolated", "the record of the isolated one")
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record of the recovered one")
+    check(any("can be written again" in r["MESSAGE"] for r in b.kernel.journal), "the end of it is told")
+    equal(len(complaints(b)), 1, "complaints")
+
+
+@test
+def the_last_story_is_remembered(b):
+    b.policy(attempts=2, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    device.reset_result = 25
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    b.kernel.release(hold)
+    b.wait_record(ATTEMPT_FAILED)
+    device.reset_result = 0
+    recovered(b, device)
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the end of the story")
+    b.kill()
+    b.start()
+    record = b.state()
+    told = [(h["attempt"], h["step"], h["error"]) for h in record["history"]]
+    equal(
+        told,
+        [(1, "unbind", 0), (1, "reset", -25)] + [(2, step, 0) for step in DEFAULT_STEPS + ["verify"]],
+        "the history",
+    )
+    check("the reset failed" in record["history"][1]["note"], record["history"][1])
+    check(all(h["time"] > record["since"] - 60e6 for h in record["history"]), "times")
+    check(record["recovered_time"] > 0 and record["keep_until"] > 0, "when")
+    # A new fence is a new story.
+    b.kernel.fence(DEV)
+    recovered(b, device, 2)
+    b.kernel.wait(lambda: len(b.state()["history"]) == 5, "a history of its own")
 
 
 @test

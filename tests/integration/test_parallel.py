@@ -2,6 +2,7 @@
 """Related devices take turns, all others run in parallel."""
 
 import os
+
 import fakekernel
 from lib.bench import DEFAULT_STEPS, check, equal, recovered, test
 from lib.messages import BEGUN, FENCED_ID

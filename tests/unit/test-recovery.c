@@ -63,12 +63,31 @@ START_TEST(gone_and_another_in_its_place)
 }
 END_TEST
 
+START_TEST(cut_off_and_finished)
+{
+	WALK({INPUT_RECOVER, RECOVERY_QUEUED, DO_QUEUE}, {INPUT_TURN, RECOVERY_RUNNING, DO_START},
+	     {INPUT_INTERRUPTED, RECOVERY_QUEUED, DO_QUEUE},
+	     {INPUT_TURN, RECOVERY_RUNNING, DO_START}, {INPUT_SUCCESS, RECOVERY_IDLE, DO_CLOSE});
+}
+END_TEST
+
+START_TEST(an_operator_gives_up_and_thinks_again)
+{
+	WALK({INPUT_RECOVER, RECOVERY_QUEUED, DO_QUEUE},
+	     {INPUT_ASK_ISOLATE, RECOVERY_ISOLATED, DO_GIVE_UP},
+	     {INPUT_ASK_RECOVER, RECOVERY_QUEUED, DO_QUEUE},
+	     {INPUT_TURN, RECOVERY_RUNNING, DO_START},
+	     {INPUT_ASK_ISOLATE, RECOVERY_RUNNING, DO_NONE},
+	     {INPUT_EXHAUSTED, RECOVERY_ISOLATED, DO_GIVE_UP});
+}
+END_TEST
+
 /* What the kernel or the operator does can come in any state: none of it may be a surprise. */
 START_TEST(the_outside_world_is_never_a_bug)
 {
-	static const enum recovery_input outside[] = {INPUT_RECOVER,	    INPUT_ISOLATE,
-						      INPUT_IGNORE,	    INPUT_UNFENCED,
-						      INPUT_UNFENCED_OWING, INPUT_REMOVED};
+	static const enum recovery_input outside[] = {
+		INPUT_RECOVER,	      INPUT_ISOLATE, INPUT_IGNORE,	INPUT_UNFENCED,
+		INPUT_UNFENCED_OWING, INPUT_REMOVED, INPUT_ASK_RECOVER, INPUT_ASK_ISOLATE};
 
 	for (enum recovery_state state = 0; state < _RECOVERY_STATE_MAX; state++)
 		for (size_t i = 0; i < ARRAY_SIZE(outside); i++)
@@ -81,8 +100,9 @@ END_TEST
 START_TEST(the_end_of_a_worker_is_never_a_bug)
 {
 	static const enum recovery_state busy[] = {RECOVERY_RUNNING, RECOVERY_STUCK, RECOVERY_GONE};
-	static const enum recovery_input ends[] = {INPUT_SUCCESS, INPUT_FAILED, INPUT_EXHAUSTED,
-						   INPUT_PROTECTED};
+	static const enum recovery_input ends[] = {
+		INPUT_SUCCESS,	INPUT_FAILED,	   INPUT_EXHAUSTED,   INPUT_PROTECTED,
+		INPUT_REFENCED, INPUT_INTERRUPTED, INPUT_LAST_RESORT, INPUT_POSTPONED};
 
 	for (size_t s = 0; s < ARRAY_SIZE(busy); s++) {
 		for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
@@ -152,6 +172,8 @@ Suite *recovery_suite(void)
 	tcase_add_test(c, the_bad_way);
 	tcase_add_test(c, stuck_and_back);
 	tcase_add_test(c, gone_and_another_in_its_place);
+	tcase_add_test(c, cut_off_and_finished);
+	tcase_add_test(c, an_operator_gives_up_and_thinks_again);
 	tcase_add_test(c, the_outside_world_is_never_a_bug);
 	tcase_add_test(c, the_end_of_a_worker_is_never_a_bug);
 	tcase_add_test(c, rules_of_the_table);

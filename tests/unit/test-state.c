@@ -32,7 +32,18 @@ static const struct device_record sample = {
 	.note = "a\nb",
 	.since = 1700000000000000,
 	.next = 1700000001000000,
+	.recovered_time = 1600000000000000,
+	.keep_until = 77,
+	.begun = true,
+	.force = true,
 };
+
+static const struct step_result failure = {.attempt = 2,
+					   .step = "slot-power-cycle",
+					   .error = -ETIMEDOUT,
+					   .duration = 50000,
+					   .time = 1700000000500000,
+					   .note = "\xc3\xa4"};
 
 static void setup(void)
 {
@@ -42,10 +53,18 @@ static void setup(void)
 
 START_TEST(round_trip)
 {
-	struct device_record record;
+	struct device_record record = sample;
 
-	ck_assert_int_eq(state_save(&sample), 0);
+	record_add_history(&record, &failure);
+	ck_assert_int_eq(state_save(&record), 0);
+	record_clear_history(&record);
 	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), 0);
+	ck_assert_uint_eq(record.n_history, 1);
+	ck_assert_mem_eq(record.history, &failure, sizeof(failure));
+	record_clear_history(&record);
+	ck_assert_uint_eq(record.recovered_time, sample.recovered_time);
+	ck_assert_uint_eq(record.keep_until, 77);
+	ck_assert(record.begun && record.force);
 	ck_assert_int_eq(record.state, sample.state);
 	ck_assert_str_eq(record.identity, sample.identity);
 	ck_assert_uint_eq(record.fence_id, sample.fence_id);
@@ -171,7 +190,42 @@ START_TEST(a_record_that_cannot_be_written_is_an_error)
 
 	snprintf(path, sizeof(path), "%s/run/devices", unit_host_root());
 	ck_assert_int_eq(rmdir(path), 0);
-	ck_assert_int_eq(state_save(&sample), -ENOENT);
+	unit_file("run/devices", "");
+	ck_assert_int_eq(state_save(&sample), -ENOTDIR);
+	ck_assert_int_eq(unlink(path), 0);
+	/* Somebody cleaned up. */
+	ck_assert_int_eq(state_save(&sample), 0);
+}
+END_TEST
+
+START_TEST(the_history_is_bounded)
+{
+	struct device_record record = sample;
+	struct step_result result = failure;
+
+	for (unsigned int i = 0; i < RECORD_HISTORY_MAX + 5; i++) {
+		result.attempt = i;
+		record_add_history(&record, &result);
+	}
+	ck_assert_uint_eq(record.n_history, RECORD_HISTORY_MAX);
+	ck_assert_uint_eq(record.history[0].attempt, 5);
+	ck_assert_uint_eq(record.history[RECORD_HISTORY_MAX - 1].attempt, RECORD_HISTORY_MAX + 4);
+	record_clear_history(&record);
+}
+END_TEST
+
+START_TEST(a_bad_record_is_set_aside)
+{
+	struct device_record record;
+
+	unit_file(FILE_NAME, "{");
+	ck_assert_int_eq(state_set_aside("pci", "0000:01:00.0"), 0);
+	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &record), -ENOENT);
+	n_good = 0;
+	n_bad = 0;
+	ck_assert_int_eq(state_load_all(count, NULL), 0);
+	ck_assert_uint_eq(n_good + n_bad, 0);
+	ck_assert_int_eq(state_set_aside("pci", "0000:01:00.0"), -ENOENT);
 }
 END_TEST
 
@@ -237,6 +291,8 @@ Suite *state_suite(void)
 	tcase_add_loop_test(c, damage_is_noticed, 0, ARRAY_SIZE(damage));
 	tcase_add_test(c, loads_all_that_is_there);
 	tcase_add_test(c, a_record_that_cannot_be_written_is_an_error);
+	tcase_add_test(c, the_history_is_bounded);
+	tcase_add_test(c, a_bad_record_is_set_aside);
 	tcase_add_test(c, the_lock_is_for_its_owner_only);
 	tcase_add_test(c, other_users_know_whether_a_daemon_runs);
 	tcase_add_test(c, knows_whether_a_daemon_runs);

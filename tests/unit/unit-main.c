@@ -17,6 +17,7 @@ int main(void)
 	srunner_add_suite(runner, policy_suite());
 	srunner_add_suite(runner, recovery_suite());
 	srunner_add_suite(runner, state_suite());
+	srunner_add_suite(runner, operator_suite());
 	srunner_add_suite(runner, protect_suite());
 	srunner_add_suite(runner, uapi_suite());
 	/* Each test in a process of its own: one that crashes fails alone. */

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* One attempt: a worker, from its start to its end, and what its end means. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "log.h"
+#include "manager.h"
+#include "sysfs.h"
+
+static void worker_ended(struct device *d);
+
+void attempt_kill(struct device *d)
+{
+	/* In the middle of a sysfs write it ends when the kernel lets it, which may be never. */
+	if (d->worker.pidfd >= 0)
+		(void)pidfd_send_signal(d->worker.pidfd, SIGKILL, NULL, 0);
+}
+
+static const char *step_text(const struct device *d)
+{
+	return d->record.step[0] ? d->record.step : "preparations";
+}
+
+static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct device *d = userdata;
+
+	device_timer_stop(d);
+	device_set_note(d, "%s %s not ended after %s", step_text(d),
+			d->record.step[0] ? "has" : "have", USEC_TEXT(d->step_limit));
+	device_add_history(d, step_text(d), -ETIMEDOUT, d->step_limit, d->record.note);
+	report_stuck(d);
+	device_apply(d, INPUT_STEP_TIMEOUT);
+	return 0;
+}
+
+static void watch_step(struct device *d, const char *name, uint64_t limit)
+{
+	str_copy(d->record.step, sizeof(d->record.step), name);
+	d->step_begun = now_usec(CLOCK_MONOTONIC);
+	d->step_limit = limit;
+	device_timer_start(d, limit, on_step_timeout);
+	device_changed(d);
+}
+
+static void begin_step(struct device *d, size_t i)
+{
+	const struct step *step = &d->job->steps[i];
+
+	watch_step(d, step_name(step->kind), job_step_limit(d->job, step));
+}
+
+/* What the attempt has found out is forgotten: it has not begun. */
+static void postpone(struct device *d, const char *why, int r)
+{
+	device_set_note(d, "%s: %s", why, strerror(-r));
+	report_device(d, LOG_ERR, "%s; nothing was done to the device", d->record.note);
+	d->postponed = true;
+	d->record.begun = false;
+	d->record.prepared = d->prepared_before;
+	if (!d->record.prepared) {
+		d->record.driver[0] = '\0';
+		d->record.driver_override[0] = '\0';
+		d->record.reset_method[0] = '\0';
+	}
+}
+
+/*
+ * The worker knows what it will have to put back, and waits. Only when that is on disk may it
+ * begin: a daemon that is killed from here on finds everything when it comes back.
+ */
+static void worker_prepared(struct device *d, const struct worker_message *message)
+{
+	struct device_record *record = &d->record;
+	int r;
+
+	record->prepared = true;
+	record->begun = true;
+	memcpy(record->driver, message->driver, sizeof(record->driver));
+	memcpy(record->driver_override, message->driver_override, sizeof(record->driver_override));
+	memcpy(record->reset_method, message->reset_method, sizeof(record->reset_method));
+	begin_step(d, 0);
+	r = device_save(d);
+	if (device_shortage(r)) {
+		postpone(d, "cannot record in /run/smmu-rasd what has to be undone", r);
+		attempt_kill(d);
+		return;
+	}
+	/* Should it be dead, its pidfd says so. */
+	(void)worker_go(d->worker.fd);
+}
+
+static void worker_step_end(struct device *d, const struct worker_message *message, bool stuck)
+{
+	bool more = message->error >= 0 && message->step + 1 < d->job->n_steps && !stuck;
+	const char *name = step_name(d->job->steps[message->step].kind);
+
+	/* An operator has asked for it to be left alone; it waits for us, and does nothing more. */
+	if (more && d->record.left == LEFT_OPERATOR) {
+		more = false;
+		attempt_kill(d);
+	}
+	/*
+	 * It waits for us so that the story is told in its order: what the kernel said about this
+	 * step has been read by now. It should not wait for the telling. Should it be dead, its
+	 * pidfd says so.
+	 */
+	if (more)
+		(void)worker_go(d->worker.fd);
+	device_timer_stop(d);
+	if (message->error < 0 && d->record.left != LEFT_OPERATOR)
+		device_set_note(d, "%s: %s", name, message->text);
+	device_add_history(d, name, message->error, message->duration, message->text);
+	/* The step that policy stopped is told of once, with what to do about it. */
+	if (!message->protected)
+		report_step(d, message);
+	if (more)
+		begin_step(d, message->step + 1);
+}
+
+static void worker_message_arrived(struct device *d, const struct worker_message *message)
+{
+	/* A step that was given up may still tell its end; the timer belongs to the state. */
+	bool stuck = d->record.state != RECOVERY_RUNNING;
+
+	switch (message->report) {
+	case WORKER_PREPARED:
+		if (!stuck)
+			worker_prepared(d, message);
+		break;
+	case WORKER_STEP_END:
+		if (message->step < d->job->n_steps)
+			worker_step_end(d, message, stuck);
+		break;
+	case WORKER_FINISHED:
+		device_timer_stop(d);
+		d->worker_finished = true;
+		d->worker_error = message->error;
+		d->worker_protected = message->protected;
+		d->worker_refenced = message->refenced;
+		if (message->error < 0 && d->record.step[0] == '\0')
+			device_set_note(d, "%s", message->text);
+		if (message->protected)
+			device_set_note(d, "%s", message->text);
+		/* What it says is about the device that was there. */
+		if (message->device.state != 0 && d->record.state != RECOVERY_GONE)
+			device_kernel_update(d->manager, KERNEL_DEVICE, &message->device);
+		break;
+	}
+}
+
+static int on_worker_event(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+			   void *userdata)
+{
+	struct device *d = userdata;
+	struct worker_message message;
+	int r;
+
+	/* One at a time: what the kernel says meanwhile goes before the next one. */
+	r = worker_receive(fd, &message);
+	if (r > 0) {
+		worker_message_arrived(d, &message);
+		return 0;
+	}
+	/* Its end is noticed through the pidfd; until then there is nothing more to hear. */
+	if (r < 0 || revents & EPOLLHUP)
+		d->worker_event = sd_event_source_disable_unref(d->worker_event);
+	return 0;
+}
+
+static int on_worker_exit(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+			  void *userdata)
+{
+	struct device *d = userdata;
+	struct worker_message message;
+	siginfo_t info = {0};
+
+	/* What it said last may still be in the socket. */
+	while (d->worker.fd >= 0 && worker_receive(d->worker.fd, &message) > 0)
+		worker_message_arrived(d, &message);
+	/* Not our child when it was an earlier daemon's. */
+	(void)waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
+	worker_ended(d);
+	return 0;
+}
+
+int attempt_watch(struct device *d)
+{
+	sd_event *event = d->manager->event;
+	int r = 0;
+
+	if (d->worker.fd >= 0)
+		r = sd_event_add_io(event, &d->worker_event, d->worker.fd, EPOLLIN, on_worker_event,
+				    d);
+	if (r >= 0)
+		r = sd_event_add_io(event, &d->worker_exit, d->worker.pidfd, EPOLLIN,
+				    on_worker_exit, d);
+	return r;
+}
+
+/* What is to be done in the attempt that begins now. */
+static struct job *make_job(const struct device *d)
+{
+	const struct device_record *record = &d->record;
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	memcpy(job->bus, record->bus, sizeof(job->bus));
+	memcpy(job->dev, record->dev, sizeof(job->dev));
+	memcpy(job->identity, record->identity, sizeof(job->identity));
+	job->fence_id = record->fence_id;
+	job->reset_methods = d->rule->reset_methods;
+	job->protect = record->force ? 0 : d->rule->protect;
+	job->step_timeout = d->rule->step_timeout;
+	if (d->finish) {
+		job->steps[job->n_steps++].kind = STEP_BIND;
+	} else {
+		memcpy(job->steps, d->rule->steps, sizeof(d->rule->steps));
+		job->n_steps = d->rule->n_steps;
+	}
+	/* Nothing is a success before the kernel has said so. */
+	if (job->steps[job->n_steps - 1].kind != STEP_VERIFY)
+		job->steps[job->n_steps++].kind = STEP_VERIFY;
+	job->prepared = record->prepared;
+	memcpy(job->driver, record->driver, sizeof(job->driver));
+	memcpy(job->driver_override, record->driver_override, sizeof(job->driver_override));
+	memcpy(job->reset_method, record->reset_method, sizeof(job->reset_method));
+	return job;
+}
+
+void attempt_start(struct device *d)
+{
+	struct manager *m = d->manager;
+	int r;
+
+	if (!d->rule)
+		device_find_rule(d);
+	/* The rest of an attempt that was cut off is no attempt of its own. */
+	d->finishing = d->finish;
+	d->counted = !d->finish || !d->record.begun;
+	if (d->counted)
+		d->record.attempts++;
+	d->attempt_fence = d->record.fence_id;
+	d->prepared_before = d->record.prepared;
+	d->postponed = false;
+	d->record.left = LEFT_NOT;
+	d->record.step[0] = '\0';
+	d->record.note[0] = '\0';
+	d->worker_finished = false;
+	d->worker_protected = false;
+	d->worker_refenced = false;
+	d->worker_error = 0;
+	d->job = make_job(d);
+	r = d->job ? worker_start(d->job, &d->worker) : -ENOMEM;
+	if (device_shortage(r)) {
+		postpone(d, "cannot start a worker", r);
+		worker_ended(d);
+		return;
+	}
+	if (r < 0) {
+		device_set_note(d, "cannot start a worker: %s", strerror(-r));
+		report_device(d, LOG_ERR, "%s", d->record.note);
+		worker_ended(d);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&m->busy, d, busy);
+	d->record.worker = d->worker.pid;
+	d->record.worker_start = d->worker.start;
+	report_begun(d);
+	watch_step(d, "", d->rule->step_timeout);
+	r = attempt_watch(d);
+	if (r < 0) {
+		/* Unwatched it can only be waited for, which is over soon: it has not begun. */
+		postpone(d, "cannot watch the worker", r);
+		attempt_kill(d);
+		(void)waitid(P_PIDFD, (id_t)d->worker.pidfd, &(siginfo_t){0}, WEXITED);
+		worker_ended(d);
+	}
+}
+
+/*
+ * The worker of a device that is gone has ended. When another one came to the same place and was
+ * fenced meanwhile, its story begins only now. Frees @d.
+ */
+static void gone_ended(struct device *d)
+{
+	struct manager *m = d->manager;
+	struct ras_device kernel = d->kernel;
+	uint64_t generation = d->generation;
+
+	device_apply(d, INPUT_FAILED);
+	if (kernel.state != IOMMU_RAS_STATE_FENCED && kernel.state != IOMMU_RAS_STATE_SANITIZED)
+		return;
+	d = device_new(m, kernel.bus, kernel.dev);
+	if (!d)
+		return;
+	d->kernel = kernel;
+	d->generation = generation;
+	device_fenced(d, true);
+}
+
+/* Is the device what it was before, as far as the kernel can say? */
+static bool is_well(const struct device *d)
+{
+	return d->kernel.state == IOMMU_RAS_STATE_ACTIVE && !device_owed(d);
+}
+
+/* The attempt ended well, and the device was fenced anew before that could be told. */
+static bool is_refenced(const struct device *d)
+{
+	return d->worker_finished && (d->worker_error == 0 || d->worker_refenced) &&
+	       d->record.left != LEFT_OPERATOR && device_is_fenced(d) &&
+	       d->kernel.fence_id != d->attempt_fence;
+}
+
+/*
+ * A new fence is a story of its own: what ended well was no failure, but nothing has been recovered
+ * either. It waits, since a device that wedges at once each time would otherwise never rest.
+ */
+static void refenced(struct device *d)
+{
+	enum recovery_input input;
+
+	d->record.attempts = 0;
+	input = device_decide(d, false);
+	if (input == INPUT_RECOVER)
+		device_set_note(d, "it was unfenced, and fenced again at once");
+	report_device(d, LOG_WARNING, "it was unfenced, and fenced again at once (%s)",
+		      ras_reason_name(d->kernel.reason));
+	device_apply(d, INPUT_REFENCED);
+	if (input != INPUT_RECOVER)
+		device_apply(d, input);
+}
+
+static enum recovery_input failed(struct device *d)
+{
+	if (d->record.left == LEFT_OPERATOR) {
+		device_set_note(d, "an operator asked for it");
+		return INPUT_EXHAUSTED;
+	}
+	if (!d->rule)
+		device_find_rule(d);
+	return d->record.attempts < d->rule->attempts ? INPUT_FAILED : INPUT_EXHAUSTED;
+}
+
+/* The worker is gone, whatever it did. */
+static void worker_ended(struct device *d)
+{
+	bool finishing = d->finishing;
+	enum recovery_input input;
+
+	device_timer_stop(d);
+	device_worker_close(d);
+	d->finish = false;
+	d->finishing = false;
+	if (!d->worker_finished && d->record.note[0] == '\0') {
+		device_set_note(d, "the worker was killed in %s", step_text(d));
+		device_add_history(d, step_text(d), -EINTR,
+				   now_usec(CLOCK_MONOTONIC) - d->step_begun, d->record.note);
+	}
+	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
+		d->kernel.state = 0;
+		if (d->record.state != RECOVERY_GONE)
+			device_apply(d, INPUT_REMOVED);
+	} else if (device_replaced(d) && d->record.state != RECOVERY_GONE) {
+		device_apply(d, INPUT_REMOVED);
+	}
+	if (d->record.state == RECOVERY_GONE) {
+		gone_ended(d);
+		return;
+	}
+
+	if (d->counted && (d->postponed || d->worker_protected))
+		d->record.attempts--;
+	if (d->postponed) {
+		d->finish = finishing;
+		device_apply(d, INPUT_POSTPONED);
+		return;
+	}
+	/* Whatever the verdict, it was verified by nobody. Once is enough to try. */
+	if (!d->worker_finished && is_well(d) && !finishing) {
+		d->record.begun = true;
+		d->finish = true;
+		device_apply(d, INPUT_INTERRUPTED);
+		return;
+	}
+	d->record.begun = false;
+	if (is_refenced(d)) {
+		refenced(d);
+		return;
+	}
+	if (d->worker_protected)
+		input = INPUT_PROTECTED;
+	else if (d->worker_finished && d->worker_error == 0 && is_well(d))
+		input = INPUT_SUCCESS;
+	else
+		input = failed(d);
+	/* What is left to do to it is no more than this. */
+	d->finish = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
+	device_apply(d, input);
+}

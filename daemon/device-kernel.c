@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the kernel says about devices becomes an input of their state machines. */
+#include <time.h>
+
+#include "bus.h"
+#include "log.h"
+#include "manager.h"
+#include "sysfs.h"
+
+/* @changed: it is news. What was given up is not tried again only because somebody asked. */
+static void device_unfenced(struct device *d, bool changed)
+{
+	/* Cut off with its daemon: whether the device works has been verified by nobody. */
+	bool interrupted = d->resume && d->record.begun;
+	bool debt = interrupted || device_owed(d);
+
+	d->resume = false;
+	if (!changed && (d->record.state == RECOVERY_IDLE || d->record.state == RECOVERY_ISOLATED))
+		return;
+	device_apply(d, debt ? INPUT_UNFENCED_OWING : INPUT_UNFENCED);
+}
+
+void device_fenced(struct device *d, bool new_fence)
+{
+	/* A fence that an earlier daemon had not heard of is a story of its own. */
+	bool resume = d->resume && !new_fence;
+	bool taken_over = d->resume;
+
+	d->record.fence_id = d->kernel.fence_id;
+	d->resume = false;
+	d->finish = false;
+	/*
+	 * During a recovery it only means that the attempt is going to fail; and a new device waits
+	 * for the end of the worker that was busy with the one before it.
+	 */
+	if (!device_settled(d))
+		return;
+	if (!new_fence && !taken_over && d->record.state != RECOVERY_IDLE)
+		return;
+	device_find_keys(d);
+	(void)sysfs_identity(d->record.bus, d->record.dev, d->record.identity,
+			     sizeof(d->record.identity));
+	if (!resume) {
+		d->record.attempts = 0;
+		d->record.force = false;
+		record_clear_history(&d->record);
+	}
+	device_apply(d, device_decide(d, resume));
+}
+
+void device_kernel_update(struct manager *m, enum kernel_message_type type,
+			  const struct ras_device *info)
+{
+	struct device *d = device_find(m, info->bus, info->dev);
+	bool event = type != KERNEL_DEVICE;
+	uint32_t before;
+	bool new_fence;
+
+	if (type == KERNEL_REMOVED) {
+		/* A reply has overtaken it: the device that is there now came later. */
+		if (d && info->event_seq != 0 && info->event_seq <= d->kernel.event_seq)
+			return;
+		report_kernel(d, type, info);
+		if (d) {
+			d->kernel = *info;
+			/* Whatever is there from now on, this is not about it. */
+			d->kernel.state = 0;
+			device_apply(d, INPUT_REMOVED);
+		}
+		return;
+	}
+	/*
+	 * Its removal was lost, or is still to be heard of. What is told without a gap cannot be
+	 * about another device that has not been fenced first.
+	 */
+	if (d && (!event || type == KERNEL_FENCED || m->dumping) &&
+	    d->record.state != RECOVERY_GONE && device_replaced(d)) {
+		log_notice("%s: another device is in its place", d->record.dev);
+		d->kernel = (struct ras_device){0};
+		device_apply(d, INPUT_REMOVED);
+		d = device_find(m, info->bus, info->dev);
+	}
+	if (!d) {
+		if (info->state == IOMMU_RAS_STATE_ACTIVE) {
+			if (event)
+				report_kernel(NULL, type, info);
+			return;
+		}
+		d = device_new(m, info->bus, info->dev);
+		if (!d)
+			return;
+	}
+	/* An event that a reply contained already, or a reply that events have overtaken. */
+	if (event ? info->event_seq <= d->kernel.event_seq && d->kernel.event_seq != 0
+		  : info->event_seq < d->kernel.event_seq) {
+		d->generation = m->generation;
+		return;
+	}
+	before = d->kernel.state;
+	d->kernel = *info;
+	d->generation = m->generation;
+	bus_device_changed(d);
+
+	if (info->state == IOMMU_RAS_STATE_ACTIVE) {
+		if (event || before == IOMMU_RAS_STATE_FENCED ||
+		    before == IOMMU_RAS_STATE_SANITIZED)
+			report_kernel(d, KERNEL_UNFENCED, info);
+		device_unfenced(d, event || before != IOMMU_RAS_STATE_ACTIVE);
+		return;
+	}
+	new_fence = info->fence_id != d->record.fence_id;
+	if (new_fence)
+		report_kernel(d, KERNEL_FENCED, info);
+	if (info->state == IOMMU_RAS_STATE_SANITIZED && before != IOMMU_RAS_STATE_SANITIZED)
+		report_kernel(d, KERNEL_SANITIZED, info);
+	device_fenced(d, new_fence);
+}
+
+void device_not_in_dump(struct device *d)
+{
+	bool was_active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
+	bool was_fenced = device_is_fenced(d);
+
+	d->generation = d->manager->generation;
+	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
+		if (was_fenced)
+			report_kernel(d, KERNEL_REMOVED, &d->kernel);
+		d->kernel.state = 0;
+		device_apply(d, INPUT_REMOVED);
+		return;
+	}
+	if (device_replaced(d)) {
+		d->kernel.state = 0;
+		device_apply(d, INPUT_REMOVED);
+		return;
+	}
+	d->kernel.state = IOMMU_RAS_STATE_ACTIVE;
+	if (was_fenced)
+		report_kernel(d, KERNEL_UNFENCED, &d->kernel);
+	bus_device_changed(d);
+	device_unfenced(d, !was_active);
+}
