@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "tell.h"
+#include "util.h"
 
 #ifndef SMMU_RAS_SYSCONFDIR
 #define SMMU_RAS_SYSCONFDIR "/etc"
@@ -32,6 +34,8 @@ const char *host_dir(enum host_dir dir)
 		return "/run/smmu-rasd";
 	case HOST_ETC:
 		return SMMU_RAS_SYSCONFDIR "/smmu-rasd";
+	case HOST_UDEV:
+		return "/run/udev/data";
 	case HOST_LIB:
 		break;
 	}
@@ -69,6 +73,37 @@ int host_netlink_join(int fd, uint32_t group)
 	if (setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 		return -errno;
 	return 0;
+}
+
+int host_route_dump(unsigned char family,
+		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata)
+{
+	struct {
+		struct nlmsghdr header;
+		struct rtmsg route;
+	} request = {
+		.header = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct rtmsg)),
+			   .nlmsg_type = RTM_GETROUTE,
+			   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.route = {.rtm_family = family},
+	};
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	_Alignas(struct nlmsghdr) char answer[32768];
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int r = 0;
+
+	if (fd < 0 || sendto(fd, &request, sizeof(request), 0, (struct sockaddr *)&kernel,
+			     sizeof(kernel)) < 0)
+		return -errno;
+	while (r == 0) {
+		ssize_t n = recv(fd, answer, sizeof(answer), 0);
+
+		if (n < 0 && errno != EINTR)
+			r = -errno;
+		else if (n >= 0)
+			r = handler(answer, (size_t)n, userdata);
+	}
+	return r == 1 ? 0 : r;
 }
 
 int host_sysfs_write(const char *path, const char *value)

@@ -19,6 +19,7 @@ enum host_dir {
 	HOST_RUN,  /* /run/smmu-rasd: what a restarted daemon must know */
 	HOST_ETC,  /* /etc/smmu-rasd: the operator's policy */
 	HOST_LIB,  /* /usr/lib/smmu-rasd: the vendor's policy */
+	HOST_UDEV, /* /run/udev/data: what udev knows of disks */
 };
 
 /* Absolute path without a trailing slash. Static storage. */
@@ -33,6 +34,14 @@ int host_netlink_open(bool nonblock, int rcvbuf);
 
 /* Joins multicast group @group, a number given by the family. Returns 0 or -errno. */
 int host_netlink_join(int fd, uint32_t group);
+
+/*
+ * Asks the kernel for the routes of all tables of address @family, rtnetlink(7), and hands each
+ * datagram of the answer to @handler until that returns something else than 0. Blocks; for workers.
+ * Returns 0 when @handler returned 1, what else it returned, or -errno.
+ */
+int host_route_dump(unsigned char family,
+		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata);
 
 /*
  * Writes @value to the sysfs attribute @path in one write(2), as sysfs needs it. May block for as

@@ -229,10 +229,13 @@ void report_protected(const struct device *d)
 	struct log_record record;
 
 	begin_recovery(&record, LOG_ERR, MESSAGE_PROTECTED, d);
-	log_record_send(&record,
-			"%s: left fenced, its driver bound, because %s; then run: systemctl reload "
-			"smmu-rasd",
-			DEVICE_TEXT(d), d->record.note);
+	log_record_send(
+		&record,
+		"%s: left fenced, its driver bound: %s. To go on, end that use and "
+		"run: smmu-rasctl recover %s; to give it up: smmu-rasctl recover --force %s; "
+		"or leave it out of \"protect\" of rule %s and run: systemctl reload "
+		"smmu-rasd",
+		DEVICE_TEXT(d), d->record.note, d->record.dev, d->record.dev, d->record.rule);
 }
 
 void report_left_to_restart(const struct device *d)

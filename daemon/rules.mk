@@ -35,7 +35,8 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-match
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
-	attempt operator bus report journal worker steps protect
+	attempt operator bus report journal worker steps $(DAEMON_PROTECT)
+DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-list ctl-show ctl-monitor ctl-policy
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
@@ -106,7 +107,7 @@ include daemon/install.mk
 
 TEST_OBJDIR = $(BUILDDIR)/tests
 TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-recovery test-state \
-	test-operator test-protect test-uapi
+	test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

@@ -195,6 +195,13 @@ static int step_reset(struct step_context *c)
 
 	if (r != 0)
 		return r < 0 ? r : 0;
+	/* Once the driver is off, its virtual functions are gone. */
+	if (current_driver(c, driver, sizeof(driver)) >= 0 && driver[0] &&
+	    protect_check_reset(c->job->protect, c->job->bus, c->job->dev, c->text,
+				sizeof(c->text))) {
+		c->protected = true;
+		return -EBUSY;
+	}
 	if (c->job->reset_methods)
 		r = choose_reset_methods(c);
 	if (r >= 0) {
@@ -216,6 +223,7 @@ static int step_reset(struct step_context *c)
 	if (c->device.state == IOMMU_RAS_STATE_FENCED)
 		return fail(c, -EIO, "the reset succeeded, but the device is fenced again (%s)",
 			    ras_reason_name(c->device.reason));
+	driver[0] = '\0';
 	(void)current_driver(c, driver, sizeof(driver));
 	return driver[0] ? fail(c, 0, "in place, %s stayed bound", driver) : 0;
 }

@@ -35,12 +35,10 @@ static const char *need_env(const char *name)
 
 const char *host_dir(enum host_dir dir)
 {
-	static const char *const names[] = {[HOST_SYS] = "sys",
-					    [HOST_PROC] = "proc",
-					    [HOST_RUN] = "run",
-					    [HOST_ETC] = "etc",
-					    [HOST_LIB] = "lib"};
-	static char paths[5][256];
+	static const char *const names[] = {
+		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",
+		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
+	static char paths[6][256];
 
 	if (paths[dir][0] == '\0')
 		snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", need_env("SMMU_RAS_TEST_ROOT"),
@@ -83,6 +81,26 @@ int host_netlink_join(int fd, uint32_t group)
 		     .group = group};
 
 	return send(fd, &message, sizeof(message), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int host_route_dump(unsigned char family,
+		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata)
+{
+	_Alignas(struct nlmsghdr) char answer[16384];
+	char path[300];
+	size_t n;
+	FILE *f;
+	int r;
+
+	/* The bytes that the kernel would send. */
+	snprintf(path, sizeof(path), "%s/routes%u", host_dir(HOST_PROC), family);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	n = fread(answer, 1, sizeof(answer), f);
+	fclose(f);
+	r = handler(answer, n, userdata);
+	return r == 1 ? 0 : r;
 }
 
 /* "path NUL value", answered by an errno when the test is done with it. */

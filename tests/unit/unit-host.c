@@ -2,6 +2,7 @@
 /* daemon/host.c for the unit tests: a directory, and nothing that could be talked to. */
 #include <errno.h>
 #include <ftw.h>
+#include <linux/netlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "host.h"
 #include "tell.h"
 #include "unit.h"
+#include "util.h"
 
 static char root[64];
 
@@ -24,12 +26,12 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 
 void unit_host_setup(void)
 {
-	static const char *const names[] = {"sys", "proc", "run", "etc", "lib"};
+	static const char *const names[] = {"sys", "proc", "run", "etc", "lib", "udev"};
 	char path[128];
 
 	snprintf(root, sizeof(root), "/tmp/smmu-ras-unit-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(root));
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/%s", root, names[i]);
 		ck_assert_int_eq(mkdir(path, 0755), 0);
 	}
@@ -79,12 +81,10 @@ void unit_link(const char *name, const char *target)
 
 const char *host_dir(enum host_dir dir)
 {
-	static const char *const names[] = {[HOST_SYS] = "sys",
-					    [HOST_PROC] = "proc",
-					    [HOST_RUN] = "run",
-					    [HOST_ETC] = "etc",
-					    [HOST_LIB] = "lib"};
-	static char paths[5][128];
+	static const char *const names[] = {
+		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",
+		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
+	static char paths[6][128];
 
 	snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", root, names[dir]);
 	return paths[dir];
@@ -102,6 +102,26 @@ int host_netlink_join(int fd, uint32_t group)
 	(void)fd;
 	(void)group;
 	return -EAFNOSUPPORT;
+}
+
+int host_route_dump(unsigned char family,
+		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata)
+{
+	_Alignas(struct nlmsghdr) char answer[16384];
+	char path[300];
+	size_t n;
+	FILE *f;
+	int r;
+
+	/* The bytes that the kernel would send. */
+	snprintf(path, sizeof(path), "%s/routes%u", host_dir(HOST_PROC), family);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	n = fread(answer, 1, sizeof(answer), f);
+	fclose(f);
+	r = handler(answer, n, userdata);
+	return r == 1 ? 0 : r;
 }
 
 int host_sysfs_write(const char *path, const char *value)

@@ -19,6 +19,7 @@ int main(void)
 	srunner_add_suite(runner, state_suite());
 	srunner_add_suite(runner, operator_suite());
 	srunner_add_suite(runner, protect_suite());
+	srunner_add_suite(runner, protect_net_suite());
 	srunner_add_suite(runner, uapi_suite());
 	/* Each test in a process of its own: one that crashes fails alone. */
 	srunner_set_fork_status(runner, CK_FORK);

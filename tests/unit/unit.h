@@ -16,6 +16,7 @@ Suite *recovery_suite(void);
 Suite *state_suite(void);
 Suite *protect_suite(void);
 Suite *operator_suite(void);
+Suite *protect_net_suite(void);
 Suite *uapi_suite(void);
 
 /* A fresh directory that stands for the whole machine (see unit-host.c). */
