@@ -4,40 +4,18 @@
 #include <time.h>
 
 #include "manager.h"
-#include "sysfs.h"
-
-static const char *sysfs_number(const struct device *d, const char *attr, char *buf, size_t size)
-{
-	if (sysfs_read(d->record.bus, d->record.dev, attr, buf, size) < 0)
-		return "";
-	return strncmp(buf, "0x", 2) == 0 ? buf + 2 : buf;
-}
 
 void device_find_rule(struct device *d)
 {
-	char vendor[16];
-	char device[16];
-	char class[16];
-	char driver[RAS_NAME_SIZE];
-	struct match_subject subject = {.values = {
-						[MATCH_ADDRESS] = d->record.dev,
-						[MATCH_IOMMU] = d->kernel.iommu,
-						[MATCH_REASON] = ras_reason_name(d->kernel.reason),
-					}};
+	struct device_subject subject;
 
-	subject.values[MATCH_VENDOR] = sysfs_number(d, "vendor", vendor, sizeof(vendor));
-	subject.values[MATCH_DEVICE] = sysfs_number(d, "device", device, sizeof(device));
-	subject.values[MATCH_CLASS] = sysfs_number(d, "class", class, sizeof(class));
 	/* Where we have unbound the driver it still is the driver of the device. */
-	if (d->record.prepared)
-		str_copy(driver, sizeof(driver), d->record.driver);
-	else if (sysfs_link(d->record.bus, d->record.dev, "driver", driver, sizeof(driver)) < 0)
-		driver[0] = '\0';
-	subject.values[MATCH_DRIVER] = driver;
-
+	device_subject_fill(&subject, d->record.bus, d->record.dev,
+			    d->record.prepared ? d->record.driver : NULL, d->kernel.iommu,
+			    d->kernel.reason);
 	policy_unref(d->policy);
 	d->policy = policy_ref(d->manager->policy);
-	d->rule = policy_match(d->policy, &subject);
+	d->rule = policy_match(d->policy, &subject.match);
 	str_copy(d->record.rule, sizeof(d->record.rule), d->rule->name);
 }
 

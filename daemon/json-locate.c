@@ -60,15 +60,98 @@ static const char *skip_value(const char *s)
 	return s;
 }
 
+static int hex4(const char *s)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < 4; i++) {
+		if (!isxdigit((unsigned char)s[i]))
+			return -1;
+		n = n * 16 + (unsigned int)(isdigit((unsigned char)s[i])
+						    ? s[i] - '0'
+						    : tolower((unsigned char)s[i]) - 'a' + 10);
+	}
+	return (int)n;
+}
+
+/* Writes a character as UTF-8. Returns its length. */
+static size_t put_utf8(unsigned int c, char out[static 4])
+{
+	if (c < 0x80) {
+		out[0] = (char)c;
+		return 1;
+	}
+	if (c < 0x800) {
+		out[0] = (char)(0xc0 | c >> 6);
+		out[1] = (char)(0x80 | (c & 0x3f));
+		return 2;
+	}
+	if (c < 0x10000) {
+		out[0] = (char)(0xe0 | c >> 12);
+		out[1] = (char)(0x80 | (c >> 6 & 0x3f));
+		out[2] = (char)(0x80 | (c & 0x3f));
+		return 3;
+	}
+	out[0] = (char)(0xf0 | c >> 18);
+	out[1] = (char)(0x80 | (c >> 12 & 0x3f));
+	out[2] = (char)(0x80 | (c >> 6 & 0x3f));
+	out[3] = (char)(0x80 | (c & 0x3f));
+	return 4;
+}
+
 /*
- * Keys are compared as they are written. One that is written with escapes is not found, and the
- * error then points to the value around it.
+ * Reads one character of a string, or its escape (RFC 8259, section 7), at *@s. Returns the length
+ * of what it stands for, 0 for what is no escape.
  */
+static size_t read_char(const char **s, char out[static 4])
+{
+	static const char letters[] = "bfnrt";
+	static const char meant[] = "\b\f\n\r\t";
+	const char *letter;
+	int high;
+	int low;
+
+	if (**s != '\\') {
+		out[0] = *(*s)++;
+		return 1;
+	}
+	(*s)++;
+	if (**s == '\0')
+		return 0;
+	if (**s != 'u') {
+		letter = strchr(letters, **s);
+		out[0] = letter ? meant[letter - letters] : **s;
+		(*s)++;
+		return 1;
+	}
+	high = hex4(*s + 1);
+	if (high < 0)
+		return 0;
+	*s += 5;
+	if (high < 0xd800 || high > 0xdbff)
+		return put_utf8((unsigned int)high, out);
+	low = (*s)[0] == '\\' && (*s)[1] == 'u' ? hex4(*s + 2) : -1;
+	if (low < 0xdc00 || low > 0xdfff)
+		return 0;
+	*s += 6;
+	return put_utf8(0x10000U + ((unsigned int)(high - 0xd800) << 10) +
+				(unsigned int)(low - 0xdc00),
+			out);
+}
+
 static bool key_is(const char *quoted, const char *key)
 {
-	size_t len = strlen(key);
+	const char *s = quoted + 1;
 
-	return strncmp(quoted + 1, key, len) == 0 && quoted[1 + len] == '"';
+	while (*s != '"' && *s != '\0') {
+		char c[4];
+		size_t n = read_char(&s, c);
+
+		if (n == 0 || strncmp(key, c, n) != 0)
+			return false;
+		key += n;
+	}
+	return *s == '"' && *key == '\0';
 }
 
 /* What follows a value and its comma, or NULL at the end of the object or array. */

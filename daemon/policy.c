@@ -87,6 +87,19 @@ struct policy *policy_ref(struct policy *policy)
 	return policy;
 }
 
+static void free_commands(struct command *command)
+{
+	while (command) {
+		struct command *next = command->next;
+
+		for (size_t i = 0; command->argv[i]; i++)
+			free(command->argv[i]);
+		free(command->origin);
+		free(command);
+		command = next;
+	}
+}
+
 struct policy *policy_unref(struct policy *policy)
 {
 	if (!policy || --policy->refs > 0)
@@ -94,6 +107,7 @@ struct policy *policy_unref(struct policy *policy)
 	for (size_t i = 0; i < policy->n_rules; i++)
 		rule_free(policy->rules[i]);
 	rule_free(policy->fallback);
+	free_commands(policy->commands);
 	free(policy->rules);
 	free(policy->sources);
 	free(policy);

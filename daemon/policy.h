@@ -2,8 +2,8 @@
 /*
  * The operator's policy: which devices are recovered, and how.
  *
- * policy.c finds and reads the files, policy-parse.c turns one into rules, policy-match.c picks the
- * rule for a device.
+ * policy.c finds and reads the files, policy-parse*.c turn one into rules, policy-match.c picks the
+ * rule for a device, policy-subject.c finds out what a device is held against.
  */
 #ifndef SMMU_RAS_POLICY_H
 #define SMMU_RAS_POLICY_H
@@ -24,13 +24,45 @@ enum step_kind {
 	STEP_REATTACH,
 	STEP_VERIFY,
 	STEP_WAIT,
+	STEP_REMOVE,	       /* take the device out of the system, as if it were unplugged */
+	STEP_RESCAN,	       /* look for it again on its bus */
+	STEP_SLOT_POWER_CYCLE, /* switch its slot off and on */
+	STEP_EXEC,	       /* run a program */
 	_STEP_KIND_MAX,
+	STEP_HOOK = _STEP_KIND_MAX, /* a "before" hook on its way to the worker; in no file */
+};
+
+/* A program that root runs: no shell, no search path. Belongs to the policy it was read with. */
+struct command {
+	struct command *next;
+	char *origin; /* "file:line:column: key", for messages about it */
+	char *argv[]; /* ends with NULL; the first one is an absolute path */
 };
 
 struct step {
 	enum step_kind kind;
+	uint64_t timeout;	       /* us; 0: the rule's step_timeout */
+	uint64_t wait;		       /* us; for STEP_WAIT */
+	const struct command *command; /* for STEP_EXEC and STEP_HOOK */
+	bool may_fail;		       /* STEP_HOOK: the attempt goes on without it */
+};
+
+#define RULE_HOOKS_MAX 8
+
+/* A program that is run before an attempt, or after the last one. */
+struct hook {
+	const struct command *command;
 	uint64_t timeout; /* us; 0: the rule's step_timeout */
-	uint64_t wait;	  /* us; for STEP_WAIT */
+	bool stop;	  /* "before" only: when it fails, so does the attempt */
+};
+
+/* What is done when all attempts have failed, before the device is left to the operator. */
+enum exhausted {
+	EXHAUSTED_ISOLATE,
+	EXHAUSTED_REMOVE,
+	EXHAUSTED_SLOT_POWER_CYCLE,
+	EXHAUSTED_EXEC,
+	_EXHAUSTED_MAX,
 };
 
 /* What a device is held against. The order is that of `policy explain`. */
@@ -42,6 +74,7 @@ enum match_key {
 	MATCH_DRIVER,
 	MATCH_IOMMU,
 	MATCH_REASON,
+	MATCH_SLOT,
 	_MATCH_MAX,
 };
 
@@ -59,7 +92,11 @@ enum protect {
 	PROTECT_ALL = (1 << 4) - 1,
 };
 
-#define RULE_STEPS_MAX 16
+/* Room for what a rule wants of one key, for people. */
+#define MATCH_WANTED_SIZE 256
+
+#define RULE_STEPS_MAX	    16
+#define EXHAUSTED_STEPS_MAX 3
 
 struct rule {
 	char *name;
@@ -77,6 +114,14 @@ struct rule {
 	unsigned int rate_count; /* recoveries per ... */
 	uint64_t rate_window;	 /* ... us; 0: no limit */
 	unsigned int protect;	 /* mask of enum protect */
+	struct hook before[RULE_HOOKS_MAX];
+	size_t n_before;
+	struct hook after[RULE_HOOKS_MAX];
+	size_t n_after;
+	enum exhausted on_exhausted;
+	/* What it comes to; none for EXHAUSTED_ISOLATE. */
+	struct step on_exhausted_steps[EXHAUSTED_STEPS_MAX];
+	size_t n_on_exhausted_steps;
 };
 
 struct policy {
@@ -84,6 +129,7 @@ struct policy {
 	struct rule **rules; /* in the order in which they are tried; the last fits everything */
 	size_t n_rules;
 	struct rule *fallback;	   /* becomes the last rule */
+	struct command *commands;  /* all that its rules name */
 	unsigned int max_parallel; /* recoveries at the same time; 0: not set yet */
 	char *sources;		   /* the files it came from, for people */
 };
@@ -127,8 +173,44 @@ struct match_subject {
 	const char *values[_MATCH_MAX];
 };
 
+/* A subject with its strings. */
+struct device_subject {
+	struct match_subject match;
+	char address[RAS_DEV_SIZE];
+	char vendor[16];
+	char device[16];
+	char class[16];
+	char driver[RAS_NAME_SIZE];
+	char iommu[RAS_NAME_SIZE];
+	char slot[RAS_NAME_SIZE];
+};
+
+/*
+ * Fills @s with what sysfs knows about device @dev of @bus, and with what the caller knows:
+ * @driver NULL stands for the one that is bound now, @iommu may be "" or NULL. Only reads, and
+ * takes no lock of the device. What cannot be found out is "".
+ */
+void device_subject_fill(struct device_subject *s, const char *bus, const char *dev,
+			 const char *driver, const char *iommu, uint32_t reason);
+
 /* The first match key of @rule that does not fit @subject, or _MATCH_MAX when all do. */
 enum match_key rule_mismatch(const struct rule *rule, const struct match_subject *subject);
+
+/* Why a rule does not fit a device, or that it does. */
+struct match_result {
+	enum match_key key; /* the first one that does not fit, in the order of the enum */
+	const char *name;   /* of the key, as in the file; NULL when all fit */
+	const char *value;  /* what the device has there; never NULL. Belongs to the subject */
+	/* What the rule wants, quoted: "0302*" or "0300*"; cut with an ellipsis. "" when all fit */
+	char wanted[MATCH_WANTED_SIZE];
+};
+
+/*
+ * Holds @rule against @subject, for `smmu-rasctl policy explain`, and fills @ret (always).
+ * Returns true when it fits.
+ */
+bool rule_explain(const struct rule *rule, const struct match_subject *subject,
+		  struct match_result *ret);
 
 /* The rule for @subject; a finished policy always has one. It lives as long as the policy. */
 const struct rule *policy_match(const struct policy *policy, const struct match_subject *subject);
@@ -136,7 +218,14 @@ const struct rule *policy_match(const struct policy *policy, const struct match_
 /* How long to wait after @attempts failed ones, in us. */
 uint64_t rule_backoff(const struct rule *rule, unsigned int attempts);
 
+/* How long the daemon gives a worker for @step of a rule whose step_timeout is @timeout, in us. */
+uint64_t step_limit(const struct step *step, uint64_t timeout);
+
+/* May the device be another one for sysfs when the step has ended? */
+bool step_replaces_device(enum step_kind kind);
+
 const char *step_name(enum step_kind kind);
+const char *exhausted_name(enum exhausted what);
 const char *match_key_name(enum match_key key);
 const char *action_name(enum policy_action action);
 

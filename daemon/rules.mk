@@ -33,7 +33,8 @@ DAEMON_VERSION := 0.1
 DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
-	policy policy-parse policy-match
+	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
+	policy-match policy-subject pci-slot
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
 	attempt operator bus report journal worker steps $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
@@ -106,8 +107,8 @@ include daemon/install.mk
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-recovery test-state \
-	test-operator test-protect test-protect-net test-uapi
+TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-policy-errors \
+	test-pci-slot test-recovery test-state test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

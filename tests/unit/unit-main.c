@@ -15,6 +15,8 @@ int main(void)
 	srunner_add_suite(runner, pci_name_suite());
 	srunner_add_suite(runner, kernel_msg_suite());
 	srunner_add_suite(runner, policy_suite());
+	srunner_add_suite(runner, policy_errors_suite());
+	srunner_add_suite(runner, pci_slot_suite());
 	srunner_add_suite(runner, recovery_suite());
 	srunner_add_suite(runner, state_suite());
 	srunner_add_suite(runner, operator_suite());

@@ -12,6 +12,8 @@ Suite *journal_suite(void);
 Suite *pci_name_suite(void);
 Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
+Suite *policy_errors_suite(void);
+Suite *pci_slot_suite(void);
 Suite *recovery_suite(void);
 Suite *state_suite(void);
 Suite *protect_suite(void);
