@@ -61,11 +61,8 @@ static void postpone(struct device *d, const char *why, int r)
 	d->postponed = true;
 	d->record.begun = false;
 	d->record.prepared = d->prepared_before;
-	if (!d->record.prepared) {
-		d->record.driver[0] = '\0';
-		d->record.driver_override[0] = '\0';
-		d->record.reset_method[0] = '\0';
-	}
+	if (!d->record.prepared)
+		record_clear_debt(&d->record);
 }
 
 /*
@@ -82,6 +79,8 @@ static void worker_prepared(struct device *d, const struct worker_message *messa
 	memcpy(record->driver, message->driver, sizeof(record->driver));
 	memcpy(record->driver_override, message->driver_override, sizeof(record->driver_override));
 	memcpy(record->reset_method, message->reset_method, sizeof(record->reset_method));
+	record->functions = message->functions;
+	record->vfs = message->vfs;
 	begin_step(d, 0);
 	r = device_save(d);
 	if (device_shortage(r)) {
@@ -229,6 +228,8 @@ static struct job *make_job(const struct device *d)
 	memcpy(job->driver, record->driver, sizeof(job->driver));
 	memcpy(job->driver_override, record->driver_override, sizeof(job->driver_override));
 	memcpy(job->reset_method, record->reset_method, sizeof(job->reset_method));
+	job->functions = record->functions;
+	job->vfs = record->vfs;
 	return job;
 }
 
@@ -381,8 +382,14 @@ static void worker_ended(struct device *d)
 		device_apply(d, INPUT_POSTPONED);
 		return;
 	}
-	/* Whatever the verdict, it was verified by nobody. Once is enough to try. */
-	if (!d->worker_finished && is_well(d) && !finishing) {
+	/* It was an earlier daemon's, and the kernel has not said yet how the device is. */
+	if (d->kernel.state == 0) {
+		d->resume = true;
+		device_apply(d, INPUT_UNKNOWN);
+		return;
+	}
+	/* What is left to do is little, and belongs to this attempt. Once is enough to try. */
+	if (!d->worker_finished && d->kernel.state == IOMMU_RAS_STATE_ACTIVE && !finishing) {
 		d->record.begun = true;
 		d->finish = true;
 		device_apply(d, INPUT_INTERRUPTED);

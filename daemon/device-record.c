@@ -7,6 +7,7 @@
 #include "bus.h"
 #include "log.h"
 #include "manager.h"
+#include "sriov.h"
 #include "sysfs.h"
 
 /* Records written in one turn of the loop. */
@@ -145,13 +146,10 @@ void device_add_history(struct device *d, const char *step, int error, uint64_t 
 
 void device_forget_debt(struct device *d)
 {
-	d->record.prepared = false;
+	record_clear_debt(&d->record);
 	d->record.begun = false;
 	d->record.left = LEFT_NOT;
 	d->record.force = false;
-	d->record.driver[0] = '\0';
-	d->record.driver_override[0] = '\0';
-	d->record.reset_method[0] = '\0';
 	d->record.step[0] = '\0';
 	d->record.note[0] = '\0';
 	d->resume = false;
@@ -196,6 +194,8 @@ bool device_owed(const struct device *d)
 		if (r == -ENOENT)
 			return true;
 	}
+	if (sriov_owed(record->bus, record->dev, &record->vfs))
+		return true;
 	return record->reset_method[0] &&
 	       sysfs_read(record->bus, record->dev, "reset_method", now, sizeof(now)) >= 0 &&
 	       !streq(now, record->reset_method);

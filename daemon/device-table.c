@@ -73,6 +73,7 @@ void device_find_keys(struct device *d)
 	const char *dot;
 
 	d->n_keys = 0;
+	d->physfn[0] = '\0';
 	dot = streq(bus, "pci") ? strrchr(dev, '.') : NULL;
 	add_key(d, 's', dev, dot ? (size_t)(dot - dev) : strlen(dev));
 	if (sysfs_link(bus, dev, "iommu_group", name, sizeof(name)) >= 0)
@@ -80,6 +81,7 @@ void device_find_keys(struct device *d)
 	if (sysfs_link(bus, dev, "physfn", name, sizeof(name)) >= 0) {
 		dot = strrchr(name, '.');
 		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
+		str_copy(d->physfn, sizeof(d->physfn), name);
 	}
 }
 

@@ -121,6 +121,8 @@ void device_apply(struct device *d, enum recovery_input input)
 	case DO_IGNORE:
 		report_ignored(d);
 		break;
+	case DO_RESUME:
+		return;
 	case DO_FORGET:
 		state_remove(d->record.bus, d->record.dev);
 		device_free(d);
@@ -136,6 +138,26 @@ void device_apply(struct device *d, enum recovery_input input)
 		device_changed(d);
 }
 
+/*
+ * A virtual function is of no use while its physical function is fenced, and is likely to be gone
+ * when that one's driver is unbound: it waits for the end of that story.
+ */
+static struct device *waits_for(const struct device *d)
+{
+	struct manager *m = d->manager;
+	struct device *other;
+
+	if (d->physfn[0]) {
+		other = device_find(m, d->record.bus, d->physfn);
+		if (other && !device_settled(other))
+			return other;
+	}
+	foreach_device (other, &m->busy, busy)
+		if (devices_related(d, other))
+			return other;
+	return NULL;
+}
+
 void devices_run_queue(struct manager *m)
 {
 	struct device *d;
@@ -145,18 +167,15 @@ void devices_run_queue(struct manager *m)
 	if (m->stopping)
 		return;
 	for (d = TAILQ_FIRST(&m->queue); d && m->n_running < m->policy->max_parallel; d = next) {
-		struct device *other;
-		bool blocked = false;
+		const struct device *other = waits_for(d);
 
 		next = TAILQ_NEXT(d, queue);
-		foreach_device (other, &m->busy, busy) {
-			if (devices_related(d, other)) {
-				blocked = true;
-				break;
-			}
-		}
-		if (!blocked)
+		if (!other) {
 			device_apply(d, INPUT_TURN);
+		} else if (d->record.note[0] == '\0') {
+			device_set_note(d, "waits for %s", other->record.dev);
+			device_changed(d);
+		}
 	}
 }
 

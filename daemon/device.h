@@ -40,6 +40,7 @@ struct device {
 	const struct rule *rule;
 	char keys[DEVICE_KEYS_MAX][DEVICE_KEY_SIZE];
 	unsigned int n_keys;
+	char physfn[DEVICE_KEY_SIZE]; /* of a virtual function; "" otherwise */
 
 	struct job *job;      /* with a worker only */
 	struct worker worker; /* .pid 0: none */

@@ -44,6 +44,13 @@ int host_route_dump(unsigned char family,
 		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata);
 
 /*
+ * Opens a socket that becomes readable when the kernel announces a change of its devices
+ * (NETLINK_KOBJECT_UEVENT); what is read from it is of no meaning. Never blocks.
+ * Returns a descriptor that the caller closes, or -errno.
+ */
+int host_uevents_open(void);
+
+/*
  * Writes @value to the sysfs attribute @path in one write(2), as sysfs needs it. May block for as
  * long as the kernel pleases, so it is for workers only. Returns 0 or -errno.
  */

@@ -43,10 +43,10 @@ static int find(struct manager *m, const char *dev, struct device **ret, char *r
 int device_request_recover(struct manager *m, const char *dev, bool force,
 			   char reason[static OPERATOR_REASON_SIZE])
 {
-	struct device *d;
+	struct device *d = NULL;
 	int r = find(m, dev, &d, reason);
 
-	if (r < 0)
+	if (!d)
 		return r;
 	switch (d->record.state) {
 	case RECOVERY_QUEUED:
@@ -81,10 +81,10 @@ int device_request_recover(struct manager *m, const char *dev, bool force,
 int device_request_isolate(struct manager *m, const char *dev,
 			   char reason[static OPERATOR_REASON_SIZE])
 {
-	struct device *d;
+	struct device *d = NULL;
 	int r = find(m, dev, &d, reason);
 
-	if (r < 0)
+	if (!d)
 		return r;
 	if (d->record.left == LEFT_OPERATOR)
 		return 0;

@@ -72,6 +72,7 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_REFENCED]       = T(BACKOFF,  WAIT),
 		[INPUT_INTERRUPTED]    = T(QUEUED,   QUEUE),
 		[INPUT_LAST_RESORT]    = T(QUEUED,   QUEUE),
+		[INPUT_UNKNOWN]        = T(IDLE,     RESUME),
 		[INPUT_ASK_RECOVER]    = T(STUCK,    NONE),
 		[INPUT_ASK_ISOLATE]    = T(STUCK,    NONE),
 	},
@@ -186,6 +187,7 @@ const char *recovery_input_name(enum recovery_input input)
 		[INPUT_POSTPONED] = "postponed",
 		[INPUT_BACKOFF_OVER] = "backoff over",
 		[INPUT_LINGERING] = "lingering worker",
+		[INPUT_UNKNOWN] = "not known yet",
 		[INPUT_ASK_RECOVER] = "asked to recover",
 		[INPUT_ASK_ISOLATE] = "asked to isolate",
 	};

@@ -41,6 +41,7 @@ enum recovery_input {
 	INPUT_POSTPONED,    /* there is no room for a worker just now */
 	INPUT_BACKOFF_OVER,
 	INPUT_LINGERING,   /* a worker of an earlier daemon is still busy with the device */
+	INPUT_UNKNOWN,	   /* it has ended, before the kernel has said how the device is */
 	INPUT_ASK_RECOVER, /* an operator wants it recovered now */
 	INPUT_ASK_ISOLATE, /* an operator wants it left alone */
 	_RECOVERY_INPUT_MAX,
@@ -57,6 +58,7 @@ enum recovery_action {
 	DO_RELEASE, /* unfenced without us: forget what is owed */
 	DO_GIVE_UP, /* say what the operator can do */
 	DO_IGNORE,  /* say so */
+	DO_RESUME,  /* look at it when the kernel tells of it */
 	DO_FORGET,  /* drop everything about the device */
 };
 

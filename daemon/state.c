@@ -108,6 +108,16 @@ void record_add_history(struct device_record *record, const struct step_result *
 	record->history[record->n_history++] = *result;
 }
 
+void record_clear_debt(struct device_record *record)
+{
+	record->prepared = false;
+	record->driver[0] = '\0';
+	record->driver_override[0] = '\0';
+	record->reset_method[0] = '\0';
+	record->functions = (struct functions){0};
+	record->vfs = (struct vf_setup){0};
+}
+
 void record_clear_history(struct device_record *record)
 {
 	free(record->history);
@@ -132,6 +142,19 @@ static json_t *history_to_json(const struct device_record *record)
 	return history;
 }
 
+static json_t *vfs_to_json(const struct vf_setup *vfs)
+{
+	return json_pack("{s:I, s:b, s:s}", "n", (json_int_t)vfs->n, "autoprobe", vfs->autoprobe,
+			 "drivers", vfs->drivers);
+}
+
+static json_t *functions_to_json(const struct functions *f)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "block", (json_int_t)f->block, "net",
+			 (json_int_t)f->net, "nvme", (json_int_t)f->nvme, "virtio",
+			 (json_int_t)f->virtio);
+}
+
 static json_t *record_to_json(const struct device_record *record)
 {
 	json_t *recoveries = json_array();
@@ -140,7 +163,7 @@ static json_t *record_to_json(const struct device_record *record)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
 	/* clang-format off */
 	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:s, "
-			 "s:b, s:s, s:s, s:s, s:I, s:I, s:o, "
+			 "s:b, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, "
 			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
 			 "version", STATE_VERSION,
 			 "bus", record->bus,
@@ -158,6 +181,8 @@ static json_t *record_to_json(const struct device_record *record)
 			 "driver", record->driver,
 			 "driver_override", record->driver_override,
 			 "reset_method", record->reset_method,
+			 "functions", functions_to_json(&record->functions),
+			 "vfs", vfs_to_json(&record->vfs),
 			 "worker", (json_int_t)record->worker,
 			 "worker_start", (json_int_t)record->worker_start,
 			 "recoveries", recoveries,
@@ -251,6 +276,29 @@ static bool get_u64(json_t *object, const char *key, uint64_t *ret)
 	return true;
 }
 
+static uint32_t get_u32(json_t *object, const char *key)
+{
+	uint64_t value = 0;
+
+	return get_u64(object, key, &value) && value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
+/* Records of older daemons have none of these. */
+static void debt_from_json(json_t *json, struct device_record *ret)
+{
+	json_t *functions = json_object_get(json, "functions");
+	json_t *vfs = json_object_get(json, "vfs");
+
+	ret->functions = (struct functions){.block = get_u32(functions, "block"),
+					    .net = get_u32(functions, "net"),
+					    .nvme = get_u32(functions, "nvme"),
+					    .virtio = get_u32(functions, "virtio")};
+	ret->vfs.n = get_u32(vfs, "n");
+	ret->vfs.autoprobe = json_is_true(json_object_get(vfs, "autoprobe"));
+	if (!get_string(vfs, "drivers", ret->vfs.drivers, sizeof(ret->vfs.drivers)))
+		ret->vfs.drivers[0] = '\0';
+}
+
 /* For people only: what cannot be read is left out. */
 static void history_from_json(json_t *history, struct device_record *ret)
 {
@@ -322,6 +370,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 			return false;
 		ret->recoveries[ret->n_recoveries++] = (uint64_t)json_integer_value(value);
 	}
+	debt_from_json(json, ret);
 	history_from_json(json_object_get(json, "history"), ret);
 	return true;
 }

@@ -42,6 +42,24 @@ struct step_result {
 	char note[128];	   /* why it failed, or a remark; "" for none */
 };
 
+/* What the kernel has made of a device: how many of each hang below it. */
+struct functions {
+	uint32_t block;	 /* disks, no partitions */
+	uint32_t net;	 /* network interfaces */
+	uint32_t nvme;	 /* NVMe controllers */
+	uint32_t virtio; /* virtio devices with a driver */
+};
+
+#define VF_DRIVERS_SIZE 512
+
+/* The virtual functions of a device; all zero for one that has none. */
+struct vf_setup {
+	uint32_t n;
+	bool autoprobe; /* sriov_drivers_autoprobe */
+	/* Runs of "FIRST-LAST DRIVER OVERRIDE;", "-" for none; what does not fit is left out. */
+	char drivers[VF_DRIVERS_SIZE];
+};
+
 struct device_record {
 	char bus[RAS_BUS_SIZE];
 	char dev[RAS_DEV_SIZE];
@@ -60,6 +78,8 @@ struct device_record {
 	char driver[RAS_NAME_SIZE];	      /* to be bound again; "" for none */
 	char driver_override[RAS_NAME_SIZE];  /* "" for none */
 	char reset_method[RESET_METHOD_SIZE]; /* to be written back; "" for leave it alone */
+	struct functions functions;
+	struct vf_setup vfs;
 
 	/* The worker: a number alone may belong to another process by now. */
 	pid_t worker;	       /* 0 for none */
@@ -83,6 +103,8 @@ struct device_record {
 
 /* Adds to the history. Without memory for it, it stays as it is. */
 void record_add_history(struct device_record *record, const struct step_result *result);
+/* Nothing is to be put back. */
+void record_clear_debt(struct device_record *record);
 /* Frees what the record holds on the heap; it has no history then. */
 void record_clear_history(struct device_record *record);
 

@@ -7,7 +7,9 @@
 
 #include "host.h"
 #include "protect.h"
+#include "sriov.h"
 #include "sysfs.h"
+#include "verify.h"
 
 static int fail(struct step_context *c, int r, const char *format, ...) _printf_(3, 4);
 
@@ -98,6 +100,8 @@ int steps_prepare(struct step_context *c)
 	if (r < 0)
 		return r;
 	current_override(c, job->driver_override, sizeof(job->driver_override));
+	functions_count(job->bus, job->dev, &job->functions);
+	sriov_read(job->bus, job->dev, &job->vfs);
 	return 0;
 }
 
@@ -244,7 +248,7 @@ static int step_reattach(struct step_context *c)
 		     : 0;
 }
 
-static int step_bind(struct step_context *c)
+static int bind_driver(struct step_context *c)
 {
 	struct job *job = c->job;
 	char driver[RAS_NAME_SIZE];
@@ -287,15 +291,27 @@ static int step_bind(struct step_context *c)
 	return r < 0 ? fail(c, r, "cannot bind %s: %s", job->driver, strerror(-r)) : 0;
 }
 
-static int step_verify(struct step_context *c)
+static int step_bind(struct step_context *c)
 {
-	char driver[RAS_NAME_SIZE];
+	char text[STATE_NOTE_SIZE];
+	int r = bind_driver(c);
+
+	if (r < 0)
+		return r;
+	r = sriov_restore(c->job->bus, c->job->dev, &c->job->vfs, text, sizeof(text));
+	return text[0] ? fail(c, r, "%s", text) : r;
+}
+
+/* Returns 0 when the kernel says that the device is not fenced. */
+static int verify_kernel(struct step_context *c)
+{
 	int r = ask_kernel(c);
 
 	if (r < 0)
 		return r;
-	if (c->device.state != IOMMU_RAS_STATE_ACTIVE && c->job->fence_id &&
-	    c->device.fence_id != c->job->fence_id) {
+	if (c->device.state == IOMMU_RAS_STATE_ACTIVE)
+		return 0;
+	if (c->job->fence_id && c->device.fence_id != c->job->fence_id) {
 		c->refenced = true;
 		return fail(c, -EAGAIN, "the device was unfenced, and fenced again at once (%s)",
 			    ras_reason_name(c->device.reason));
@@ -304,17 +320,33 @@ static int step_verify(struct step_context *c)
 		return fail(c, -EIO,
 			    "the device was reset but not attached again; the rule's steps need "
 			    "\"reattach\" or \"bind\"");
-	if (c->device.state != IOMMU_RAS_STATE_ACTIVE)
-		return fail(c, -EIO, "the kernel says that the device is still %s (%s)",
-			    ras_state_name(c->device.state), ras_reason_name(c->device.reason));
+	return fail(c, -EIO, "the kernel says that the device is still %s (%s)",
+		    ras_state_name(c->device.state), ras_reason_name(c->device.reason));
+}
+
+static int step_verify(struct step_context *c, const struct step *step)
+{
+	struct job *job = c->job;
+	char driver[RAS_NAME_SIZE];
+	int r = verify_kernel(c);
+	int again;
+
+	if (r < 0)
+		return r;
 	r = current_driver(c, driver, sizeof(driver));
 	if (r < 0)
 		return r;
-	if (driver[0] == '\0' && c->job->driver[0])
-		return fail(c, -EIO, "its driver is none, and was %s before", c->job->driver);
-	if (!streq(driver, c->job->driver))
+	if (driver[0] == '\0' && job->driver[0])
+		return fail(c, -EIO, "its driver is none, and was %s before", job->driver);
+	/* Who bound another one knows what to expect of it. */
+	if (!streq(driver, job->driver))
 		return fail(c, 0, "%s is bound, by other hands than ours", driver);
-	return 0;
+	/* Said by us, and before the daemon takes us for stuck. */
+	r = functions_wait(job->bus, job->dev, &job->functions, job_step_limit(job, step) / 4 * 3,
+			   c->text, sizeof(c->text));
+	/* Using it is what shows that it is still wedged. */
+	again = verify_kernel(c);
+	return again < 0 ? again : r;
 }
 
 static int step_wait(const struct step *step)
@@ -342,7 +374,7 @@ int step_run(struct step_context *c, const struct step *step)
 	case STEP_REATTACH:
 		return step_reattach(c);
 	case STEP_VERIFY:
-		return step_verify(c);
+		return step_verify(c, step);
 	case STEP_WAIT:
 		return step_wait(step);
 	default:

@@ -45,6 +45,8 @@ static void fill_names(struct worker_message *message, const struct job *job)
 	memcpy(message->driver, job->driver, sizeof(message->driver));
 	memcpy(message->driver_override, job->driver_override, sizeof(message->driver_override));
 	memcpy(message->reset_method, job->reset_method, sizeof(message->reset_method));
+	message->functions = job->functions;
+	message->vfs = job->vfs;
 }
 
 static void run(struct job *job, int fd)

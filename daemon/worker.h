@@ -29,14 +29,17 @@ struct job {
 	char driver[RAS_NAME_SIZE];
 	char driver_override[RAS_NAME_SIZE];
 	char reset_method[RESET_METHOD_SIZE];
+	struct functions functions;
+	struct vf_setup vfs;
 };
 
 /* How long @step may take, in us. */
 uint64_t job_step_limit(const struct job *job, const struct step *step);
 
 enum worker_report {
-	WORKER_PREPARED, /* .driver, .driver_override, .reset_method; now it waits for worker_go()
-			  */
+	/* .driver, .driver_override, .reset_method, .functions, .vfs; now it waits for worker_go()
+	 */
+	WORKER_PREPARED,
 	WORKER_STEP_END, /* .step, .error, .duration, .text */
 	WORKER_FINISHED, /* .error, .text, .device; nothing follows */
 };
@@ -56,6 +59,8 @@ struct worker_message {
 	char driver[RAS_NAME_SIZE];
 	char driver_override[RAS_NAME_SIZE];
 	char reset_method[RESET_METHOD_SIZE];
+	struct functions functions;
+	struct vf_setup vfs;
 	char text[STATE_NOTE_SIZE]; /* what went wrong, or a remark, for people */
 	struct ras_device
 		device; /* what the kernel says in the end; .state 0 when it said nothing */

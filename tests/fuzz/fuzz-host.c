@@ -92,6 +92,11 @@ int host_netlink_join(int fd, uint32_t group)
 	return -EPROTONOSUPPORT;
 }
 
+int host_uevents_open(void)
+{
+	return -EPROTONOSUPPORT;
+}
+
 int host_sysfs_write(const char *path, const char *value)
 {
 	(void)path;

@@ -103,6 +103,11 @@ int host_route_dump(unsigned char family,
 	return r == 1 ? 0 : r;
 }
 
+int host_uevents_open(void)
+{
+	return fake_connect('U', true);
+}
+
 /* "path NUL value", answered by an errno when the test is done with it. */
 int host_sysfs_write(const char *path, const char *value)
 {

@@ -11,6 +11,7 @@ import errno
 import fnmatch
 import os
 import select
+import shutil
 import socket
 import struct
 import threading
@@ -89,6 +90,9 @@ class Device:
         self.supported = methods.split()
         self.reset_result = 0  # errno of the next resets
         self.refences = 0  # how often it wedges again, right after it is unfenced
+        self.offspring = []  # (path below the device, class, {attribute: text}) that its driver makes
+        self.barren = False  # its driver makes nothing of it
+        self.vfs = None  # the names of the virtual functions that it can have
         self.path = f"{kernel.sys}/devices/pci0000:00/{name}"
         os.makedirs(self.path)
         os.symlink(f"../../../devices/pci0000:00/{name}", f"{kernel.sys}/bus/pci/devices/{name}")
@@ -121,9 +125,50 @@ class Device:
     def bind(self, driver):
         os.makedirs(f"{self.kernel.sys}/bus/pci/drivers/{driver}", exist_ok=True)
         os.symlink(f"../../../bus/pci/drivers/{driver}", f"{self.path}/driver")
+        if not self.barren:
+            self.bear()
 
     def unbind(self):
         os.unlink(f"{self.path}/driver")
+        for path, *_ in self.offspring:
+            shutil.rmtree(f"{self.path}/{path.split('/')[0]}", ignore_errors=True)
+        self.set_vfs(0)
+
+    def has(self, path, subsystem, attributes=None):
+        """What its driver makes of it, now and whenever it is bound: has("nvme/nvme0", "nvme")."""
+        self.offspring.append((path, subsystem, attributes or {}))
+        self.bear()
+
+    def bear(self):
+        for path, subsystem, attributes in self.offspring:
+            os.makedirs(f"{self.path}/{path}", exist_ok=True)
+            if not os.path.lexists(f"{self.path}/{path}/subsystem"):
+                os.symlink(f"/sys/class/{subsystem}", f"{self.path}/{path}/subsystem")
+            for name, text in attributes.items():
+                self.write(f"{path}/{name}", text)
+        self.kernel.announce()
+
+    def can_have_vfs(self, names):
+        self.vfs = names
+        self.write("sriov_numvfs", "0")
+        self.write("sriov_drivers_autoprobe", "1")
+
+    def set_vfs(self, n, driver="virtio-pci"):
+        """Makes or removes its virtual functions; @driver is who takes those that nobody else is to have."""
+        if self.vfs is None:
+            return
+        have = int(self.read("sriov_numvfs"))
+        for i, name in enumerate(self.vfs):
+            if i < have and n == 0:
+                self.kernel.remove(name)
+                shutil.rmtree(f"{self.kernel.sys}/devices/pci0000:00/{name}")
+                os.unlink(f"{self.path}/virtfn{i}")
+            elif i < n and have == 0:
+                probed = self.read("sriov_drivers_autoprobe") == "1"
+                vf = self.kernel.add(name, driver=driver if probed else None)
+                os.symlink(f"../{self.name}", f"{vf.path}/physfn")
+                os.symlink(f"../{name}", f"{self.path}/virtfn{i}")
+        self.write("sriov_numvfs", str(n))
 
     def attrs(self, seq):
         data = b""
@@ -311,6 +356,14 @@ class Kernel:
             if any(m not in device.supported for m in methods):
                 return errno.EINVAL
             device.write("reset_method", " ".join(methods))
+        elif parts[2] == "sriov_numvfs" and device.vfs is not None:
+            if not device.driver or int(value) > len(device.vfs):
+                return errno.ENOENT if not device.driver else errno.ERANGE
+            if int(value) and device.read("sriov_numvfs") != "0":
+                return errno.EBUSY
+            device.set_vfs(int(value))
+        elif parts[2] == "sriov_drivers_autoprobe" and device.vfs is not None:
+            device.write("sriov_drivers_autoprobe", value)
         elif parts[2] == "driver_override":
             device.write("driver_override", value.strip() or "(null)")
         else:
@@ -322,6 +375,12 @@ class Kernel:
         if parts[0] == "drivers":
             return value, parts[2]
         return parts[1], parts[-1]
+
+    def announce(self):
+        """A change of some device, as the kernel's uevents tell it."""
+        for sock, purpose, _ in list(self.connections.values()):
+            if purpose == "U":
+                self._send(sock, b"change")
 
     # --- netlink ---------------------------------------------------------------------------------
 

@@ -124,6 +124,11 @@ int host_route_dump(unsigned char family,
 	return r == 1 ? 0 : r;
 }
 
+int host_uevents_open(void)
+{
+	return -EAFNOSUPPORT;
+}
+
 int host_sysfs_write(const char *path, const char *value)
 {
 	(void)path;
