@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pci/pci.h>
+#include <sys/utsname.h>
 #include <time.h>
 
+#include "ctl-output.h"
 #include "ctl.h"
 #include "sysfs.h"
 
@@ -13,12 +15,8 @@ int ctl_connect(struct kernel_link *link)
 
 	if (r >= 0)
 		r = kernel_link_resolve(link);
-	if (r == -ENOENT) {
-		fprintf(stderr,
-			"This kernel does not fence devices: it has no netlink family \"%s\".\n",
-			IOMMU_RAS_FAMILY_NAME);
+	if (r == -ENOENT)
 		return CTL_NO_FAMILY;
-	}
 	if (r < 0) {
 		fprintf(stderr, "Cannot talk to the kernel: %s\n", strerror(-r));
 		return CTL_FAILURE;
@@ -26,19 +24,28 @@ int ctl_connect(struct kernel_link *link)
 	return CTL_OK;
 }
 
-int ctl_parse_device(const char *text, char name[static PCI_NAME_SIZE])
+const char *ctl_kernel_release(void)
 {
-	struct pci_address address;
+	static struct utsname name;
 
-	if (pci_address_parse(text, &address) < 0) {
-		fprintf(stderr,
-			"\"%s\" is not a PCI device; write it as lspci does, such as 01:00.0 or "
-			"0000:01:00.0, or as a path below /sys\n",
-			VISIBLE(text));
-		return CTL_USAGE;
-	}
-	pci_address_format(&address, name);
-	return CTL_OK;
+	if (name.release[0] == '\0' && uname(&name) < 0)
+		return "an unknown one";
+	return name.release;
+}
+
+int ctl_no_family(void)
+{
+	fprintf(stderr,
+		"This kernel does not fence devices: it has no netlink family \"%s\". "
+		"It needs Linux with the smmu-ras series and CONFIG_IOMMU_RAS; now it runs %s\n",
+		IOMMU_RAS_FAMILY_NAME, ctl_kernel_release());
+	return CTL_NO_FAMILY;
+}
+
+int ctl_no_memory(void)
+{
+	fprintf(stderr, "Out of memory\n");
+	return CTL_FAILURE;
 }
 
 const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t size)
@@ -61,41 +68,6 @@ const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t 
 	if (!access || !pci_lookup_name(access, buf, (int)size,
 					PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE, vendor, device))
 		buf[0] = '\0';
-	return buf;
-}
-
-bool ctl_record(const char *bus, const char *dev, struct device_record *ret)
-{
-	return state_load(bus, dev, ret) >= 0 && ret->state != RECOVERY_IDLE;
-}
-
-const char *ctl_recovery_text(const struct device_record *record, char *buf, size_t size)
-{
-	uint64_t now = now_usec(CLOCK_REALTIME);
-
-	switch (record->state) {
-	case RECOVERY_RUNNING:
-		snprintf(buf, size, "running %s, attempt %u",
-			 record->step[0] ? record->step : "preparations", record->attempts);
-		break;
-	case RECOVERY_STUCK:
-		snprintf(buf, size, "stuck in %s", record->step[0] ? record->step : "preparations");
-		break;
-	case RECOVERY_BACKOFF:
-		snprintf(buf, size, "attempt %u failed, next in %s", record->attempts,
-			 USEC_TEXT(record->next > now ? record->next - now : 0));
-		break;
-	case RECOVERY_ISOLATED:
-		if (record->attempts > 0)
-			snprintf(buf, size, "isolated after %u attempt%s", record->attempts,
-				 record->attempts == 1 ? "" : "s");
-		else
-			snprintf(buf, size, "isolated");
-		break;
-	default:
-		str_copy(buf, size, recovery_state_name(record->state));
-		break;
-	}
 	return buf;
 }
 
@@ -131,55 +103,34 @@ const char *ctl_time_json(uint64_t usec, char *buf, size_t size)
 	return buf;
 }
 
-/* A string, or null for "". */
-static json_t *text_or_null(const char *s)
+uint64_t ctl_age(uint64_t usec)
 {
-	return s[0] ? json_string(s) : json_null();
+	uint64_t now = now_usec(CLOCK_REALTIME);
+	uint64_t age = now > usec ? now - usec : 0;
+
+	/* Nobody wants milliseconds of what was hours ago; format_usec() cares for the rest. */
+	return age >= 10 * USEC_PER_SEC ? age / USEC_PER_SEC * USEC_PER_SEC : age;
 }
 
-static json_t *time_or_null(uint64_t usec)
+json_t *ctl_json_text(const char *s)
+{
+	/* Names from the kernel could fail here by not being UTF-8. */
+	json_t *text = s[0] ? json_string(s) : json_null();
+
+	return text ? text : json_string(VISIBLE(s));
+}
+
+json_t *ctl_json_time(uint64_t usec)
 {
 	char buf[48];
 
 	return usec ? json_string(ctl_time_json(usec, buf, sizeof(buf))) : json_null();
 }
 
-static json_t *recovery_json(const struct device_record *record)
+int ctl_print_json(const struct ctl *ctl, json_t *json)
 {
-	return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
-			 recovery_state_name(record->state), "attempts",
-			 (json_int_t)record->attempts, "rule", text_or_null(record->rule), "step",
-			 text_or_null(record->step), "note", text_or_null(record->note),
-			 "driver_to_bind", text_or_null(record->driver), "since",
-			 time_or_null(record->since), "next", time_or_null(record->next));
-}
-
-json_t *ctl_device_json(const struct ras_device *device, const struct device_record *record)
-{
-	json_t *ids = json_array();
-	char name[256];
-
-	for (unsigned int i = 0; i < device->n_stream_ids && i < RAS_STREAM_IDS_MAX; i++)
-		json_array_append_new(ids, json_integer(device->stream_ids[i]));
-	ctl_device_name(device->bus, device->dev, name, sizeof(name));
-	return json_pack(
-		"{s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, "
-		"s:o}",
-		"device", device->dev, "bus", device->bus, "name", text_or_null(name), "state",
-		ras_state_name(device->state), "reason",
-		device->reason ? json_string(ras_reason_name(device->reason)) : json_null(),
-		"event_seq", (json_int_t)device->event_seq, "fence_id",
-		(json_int_t)device->fence_id, "fence_time", time_or_null(ctl_fence_time(device)),
-		"fence_count", (json_int_t)device->fence_count, "suppressed",
-		(json_int_t)device->suppressed, "driver", text_or_null(device->driver), "iommu",
-		text_or_null(device->iommu), "group",
-		device->has_group ? json_integer(device->group) : json_null(), "stream_ids", ids,
-		"recovery", record ? recovery_json(record) : json_null());
-}
-
-int ctl_print_json(json_t *json, bool one_line)
-{
-	char *text = json ? json_dumps(json, one_line ? 0 : JSON_INDENT(2)) : NULL;
+	char *text =
+		json ? json_dumps(json, ctl->json == CTL_JSON_SHORT ? 0 : JSON_INDENT(2)) : NULL;
 	int r = CTL_FAILURE;
 
 	if (text && puts(text) >= 0 && fflush(stdout) == 0)
@@ -189,4 +140,24 @@ int ctl_print_json(json_t *json, bool one_line)
 	free(text);
 	json_decref(json);
 	return r;
+}
+
+int ctl_ask(const struct ctl *ctl, const char *question)
+{
+	char answer[16];
+
+	if (ctl->yes)
+		return CTL_OK;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		fprintf(stderr, "%s There is no terminal to ask on; say --yes to go on.\n",
+			question);
+		return CTL_DECLINED;
+	}
+	fprintf(stderr, "%s [y/N] ", question);
+	if (!fgets(answer, sizeof(answer), stdin) ||
+	    (strcasecmp(str_chomp(answer), "y") != 0 && strcasecmp(answer, "yes") != 0)) {
+		fprintf(stderr, "Nothing was done.\n");
+		return CTL_DECLINED;
+	}
+	return CTL_OK;
 }

@@ -1,249 +1,159 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* smmu-rasctl list: what is fenced, and what is done about it. */
-#include <errno.h>
-#include <sys/ioctl.h>
-#include <time.h>
+#include <dirent.h>
 
-#include "ctl.h"
+#include "ctl-story.h"
+#include "ctl-watched.h"
 
-struct row {
-	struct ras_device device;
-	struct device_record record;
-	bool has_record;
+enum {
+	COLUMN_DEVICE,
+	COLUMN_STATE,
+	COLUMN_SINCE,
+	COLUMN_REASON,
+	COLUMN_DRIVER,
+	COLUMN_TRY,
+	COLUMN_RECOVERY,
+	COLUMN_NAME,
+	N_COLUMNS,
 };
 
-struct rows {
-	struct row *rows;
-	size_t n;
-	size_t size;
-	bool no_memory;
+static const char *const heads[N_COLUMNS] = {"DEVICE", "STATE", "SINCE",    "REASON",
+					     "DRIVER", "TRY",	"RECOVERY", "NAME"};
+
+/* What the operator needs least goes first. */
+static const struct table_fit fits[] = {
+	{COLUMN_NAME, 12},     {COLUMN_RECOVERY, 48}, {COLUMN_NAME, 0},	     {COLUMN_RECOVERY, 30},
+	{COLUMN_REASON, 0},    {COLUMN_TRY, 0},	      {COLUMN_RECOVERY, 22}, {COLUMN_DRIVER, 0},
+	{COLUMN_RECOVERY, 14}, {COLUMN_SINCE, 0},     {COLUMN_RECOVERY, 0},
 };
 
-static struct row *rows_add(struct rows *rows)
+static bool is_shown(const struct ctl *ctl, const struct story *story)
 {
-	if (rows->n == rows->size) {
-		size_t size = rows->size ? rows->size * 2 : 16;
-		struct row *grown = reallocarray(rows->rows, size, sizeof(*grown));
-
-		if (!grown) {
-			rows->no_memory = true;
-			return NULL;
-		}
-		rows->rows = grown;
-		rows->size = size;
-	}
-	rows->rows[rows->n] = (struct row){0};
-	return &rows->rows[rows->n++];
+	return story->verdict < VERDICT_RECOVERED ||
+	       (ctl->all && story->verdict == VERDICT_RECOVERED);
 }
 
-static int add_device(const struct kernel_message *message, void *userdata)
+static void add_row(struct table *table, const struct story *story)
 {
-	struct row *row = rows_add(userdata);
+	const struct ras_device *device = &story->device;
+	uint64_t since =
+		story->verdict == VERDICT_RECOVERED ? story_recovered(story) : story_begun(story);
+	char buf[512];
 
-	if (!row)
-		return -ENOMEM;
-	row->device = message->device;
-	row->has_record = ctl_record(row->device.bus, row->device.dev, &row->record);
-	return 0;
+	/* The kernel does not say since when a device is active. */
+	if (since == 0 && story->has_record)
+		since = story->record.since;
+	table_add(table, story_color(story), device->dev);
+	table_add(table, story_color(story), story_state(story));
+	table_add(table, COLOR_NONE, since ? CTL_AGE_TEXT(since) : "");
+	table_add(table, COLOR_NONE, device->reason ? ras_reason_name(device->reason) : "");
+	table_add(table, COLOR_NONE, story_driver(story, buf, sizeof(buf)));
+	table_add(table, COLOR_NONE, story_attempts(story, buf, sizeof(buf)));
+	table_add(table, story_color(story), story_recovery(story, buf, sizeof(buf)));
+	table_add(table, COLOR_FAINT, ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
 }
 
-/* Devices that the kernel has unfenced, but that the daemon is not done with: no driver, say. */
-static void add_record(const struct device_record *record, int error, void *userdata)
+/* The first sentence: is all well, and if not, whom does it concern? */
+static void print_summary(const struct machine *m, size_t shown)
 {
-	struct rows *rows = userdata;
-	struct row *row;
+	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
+	size_t busy = machine_count(m, VERDICT_BACKOFF, VERDICT_BUSY);
+	size_t ignored = machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED);
 
-	if (error < 0 || record->state == RECOVERY_IDLE)
-		return;
-	for (size_t i = 0; i < rows->n; i++)
-		if (streq(rows->rows[i].device.dev, record->dev) &&
-		    streq(rows->rows[i].device.bus, record->bus))
-			return;
-	row = rows_add(rows);
-	if (!row)
-		return;
-	row->record = *record;
-	row->has_record = true;
-	row->device.state = IOMMU_RAS_STATE_ACTIVE;
-	memcpy(row->device.bus, record->bus, sizeof(row->device.bus));
-	memcpy(row->device.dev, record->dev, sizeof(row->device.dev));
-	row->device.fence_id = record->fence_id;
-}
-
-/* What needs somebody first. */
-static int urgency(const struct row *row)
-{
-	if (!row->has_record)
-		return 2;
-	switch (row->record.state) {
-	case RECOVERY_STUCK:
-		return 0;
-	case RECOVERY_ISOLATED:
-		return 1;
-	case RECOVERY_IGNORED:
-		return 5;
-	case RECOVERY_BACKOFF:
-		return 3;
-	default:
-		return 4;
+	if (bad > 0) {
+		printf("%s%s%zu device%s %s you.%s What to do: smmu-rasctl show %s\n",
+		       shown ? "\n" : "", color(COLOR_BAD), bad, bad == 1 ? "" : "s",
+		       bad == 1 ? "needs" : "need", color(COLOR_NONE),
+		       VISIBLE(m->stories[0].device.dev));
+	} else if (busy > 0) {
+		printf("%s%zu device%s being recovered. To follow: smmu-rasctl monitor\n",
+		       shown ? "\n" : "", busy, busy == 1 ? " is" : "s are");
+	} else if (ignored > 0) {
+		printf("%s%zu device%s fenced and ignored, as the policy says.\n",
+		       shown ? "\n" : "", ignored, ignored == 1 ? " is" : "s are");
+	} else if (!m->family) {
+		printf("No device is fenced, because this kernel (%s) cannot fence devices: it has "
+		       "no netlink family \"%s\".\n",
+		       ctl_kernel_release(), IOMMU_RAS_FAMILY_NAME);
+	} else if (!m->daemon) {
+		printf("%sNo device is fenced, but smmu-rasd does not run: nobody would recover "
+		       "one.%s\n",
+		       color(COLOR_BAD), color(COLOR_NONE));
+	} else if (!m->policy) {
+		printf("%sNo device is fenced, but the policy on disk has a mistake.%s\n",
+		       color(COLOR_BAD), color(COLOR_NONE));
+	} else {
+		printf("%sAll is well: no device is fenced.%s\n", color(COLOR_GOOD),
+		       color(COLOR_NONE));
 	}
 }
 
-static int compare_rows(const void *a, const void *b)
+static json_t *recovered_json(const struct machine *m)
 {
-	const struct row *x = a;
-	const struct row *y = b;
-	int d = urgency(x) - urgency(y);
+	json_t *list = json_array();
 
-	return d ? d : strcmp(x->device.dev, y->device.dev);
+	for (size_t i = 0; i < m->n; i++)
+		if (m->stories[i].verdict == VERDICT_RECOVERED)
+			json_array_append_new(list, story_json(&m->stories[i]));
+	return list;
 }
 
-#define COLUMNS 7
-
-struct cells {
-	char text[COLUMNS][128];
-};
-
-static void fill_cells(const struct row *row, bool daemon, struct cells *cells)
-{
-	const struct ras_device *device = &row->device;
-	const char *driver = device->driver;
-	uint64_t begun = ctl_fence_time(device);
-	uint64_t now = now_usec(CLOCK_REALTIME);
-	char name[256];
-
-	str_copy(cells->text[0], sizeof(cells->text[0]), device->dev);
-	str_copy(cells->text[1], sizeof(cells->text[1]), ras_state_name(device->state));
-	str_copy(cells->text[2], sizeof(cells->text[2]),
-		 begun && begun < now ? USEC_TEXT(now - begun) : "-");
-	str_copy(cells->text[3], sizeof(cells->text[3]),
-		 device->reason ? ras_reason_name(device->reason) : "-");
-	if (driver[0] == '\0' && row->has_record && row->record.driver[0])
-		snprintf(cells->text[4], sizeof(cells->text[4]), "(%s)", row->record.driver);
-	else
-		str_copy(cells->text[4], sizeof(cells->text[4]), driver[0] ? driver : "-");
-	if (row->has_record && (daemon || row->record.state == RECOVERY_ISOLATED))
-		ctl_recovery_text(&row->record, cells->text[5], sizeof(cells->text[5]));
-	else
-		str_copy(cells->text[5], sizeof(cells->text[5]), "-");
-	ctl_device_name(device->bus, device->dev, name, sizeof(name));
-	str_copy(cells->text[6], sizeof(cells->text[6]), name[0] ? name : "-");
-	for (int i = 0; i < COLUMNS; i++)
-		str_copy(cells->text[i], sizeof(cells->text[i]), VISIBLE(cells->text[i]));
-}
-
-static void print_row(const char text[COLUMNS][128], const size_t *width, int columns)
-{
-	char line[1024];
-	size_t used = 0;
-
-	for (int i = 0; i < COLUMNS && used < sizeof(line); i++)
-		used += (size_t)snprintf(line + used, sizeof(line) - used, "%-*s%s", (int)width[i],
-					 text[i], i + 1 < COLUMNS ? "  " : "");
-	/* A terminal that is too narrow loses the end of the name, and no line breaks. */
-	if (columns > 0 && columns < (int)sizeof(line))
-		line[columns] = '\0';
-	puts(str_chomp(line));
-}
-
-static void print_table(const struct rows *rows, bool daemon, bool legend)
-{
-	static const char head[COLUMNS][128] = {"DEVICE", "STATE",    "SINCE", "REASON",
-						"DRIVER", "RECOVERY", "NAME"};
-	struct cells *cells = calloc(rows->n, sizeof(*cells));
-	size_t width[COLUMNS] = {0};
-	struct winsize size = {0};
-
-	if (!cells)
-		return;
-	if (isatty(STDOUT_FILENO))
-		(void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
-	for (size_t i = 0; i < rows->n; i++)
-		fill_cells(&rows->rows[i], daemon, &cells[i]);
-	for (int c = 0; c < COLUMNS; c++) {
-		width[c] = legend ? strlen(head[c]) : 0;
-		for (size_t i = 0; i < rows->n; i++)
-			if (strlen(cells[i].text[c]) > width[c])
-				width[c] = strlen(cells[i].text[c]);
-	}
-	if (legend)
-		print_row(head, width, size.ws_col);
-	for (size_t i = 0; i < rows->n; i++)
-		print_row((const char(*)[128])cells[i].text, width, size.ws_col);
-	free(cells);
-}
-
-static int print_json(const struct rows *rows, bool daemon)
+static int print_json(const struct ctl *ctl, const struct machine *m)
 {
 	json_t *devices = json_array();
+	json_t *json;
 
-	for (size_t i = 0; i < rows->n; i++)
-		json_array_append_new(
-			devices,
-			ctl_device_json(&rows->rows[i].device,
-					rows->rows[i].has_record ? &rows->rows[i].record : NULL));
-	return ctl_print_json(json_pack("{s:b, s:o}", "daemon_running", daemon, "devices", devices),
-			      false);
+	for (size_t i = 0; i < m->n; i++)
+		if (m->stories[i].verdict < VERDICT_RECOVERED)
+			json_array_append_new(devices, story_json(&m->stories[i]));
+	json = json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "kernel_support", m->family,
+			 "daemon_running", m->daemon, "policy", watched_policy_json(m), "watched",
+			 watched_devices_json(), "devices", devices, "recovered",
+			 recovered_json(m));
+	return ctl_print_json(ctl, json);
 }
 
-static int collect(struct rows *rows)
+static int print_text(const struct ctl *ctl, const struct machine *m)
 {
-	struct kernel_link link = KERNEL_LINK_NONE;
-	int r = ctl_connect(&link);
-	int tries = 0;
+	struct table table = {
+		.heads = heads, .n_columns = N_COLUMNS, .fits = fits, .n_fits = ARRAY_SIZE(fits)};
+	size_t shown = 0;
+	bool good = true;
 
-	if (r != CTL_OK) {
-		kernel_link_close(&link);
-		return r;
+	pager_open(ctl->pager);
+	for (size_t i = 0; i < m->n; i++) {
+		if (!is_shown(ctl, &m->stories[i]))
+			continue;
+		add_row(&table, &m->stories[i]);
+		shown++;
 	}
-	do {
-		rows->n = 0;
-		r = kernel_link_dump(&link, add_device, rows);
-	} while (r == -EINTR && ++tries < 10);
-	kernel_link_close(&link);
-	/* The others are worth seeing. */
-	if (r == -EBADMSG)
-		fprintf(stderr, "The kernel told about a device in a way that cannot be "
-				"understood; it is not shown\n");
-	else if (r < 0) {
-		fprintf(stderr, "Cannot get the devices from the kernel: %s\n", strerror(-r));
-		return CTL_FAILURE;
+	if (shown > 0)
+		good = table_print(&table, ctl->legend);
+	table_clear(&table);
+	if (ctl->legend) {
+		print_summary(m, shown);
+		watched_print(m, shown == 0);
 	}
-	(void)state_load_all(add_record, rows);
-	if (rows->no_memory) {
-		fprintf(stderr, "Out of memory\n");
-		return CTL_FAILURE;
-	}
-	if (rows->n > 0)
-		qsort(rows->rows, rows->n, sizeof(*rows->rows), compare_rows);
-	return CTL_OK;
+	return good ? CTL_OK : ctl_no_memory();
 }
 
 int ctl_list(const struct ctl *ctl, int argc, char **argv)
 {
-	struct rows rows = {0};
-	bool daemon = state_daemon_runs();
+	struct machine m;
 	int r;
 
 	if (argc > 1) {
 		fprintf(stderr,
-			"\"list\" takes no arguments, found \"%s\"; for one device: "
-			"smmu-rasctl show %s\n",
+			"\"list\" takes no device, found \"%s\"; for one device: smmu-rasctl show "
+			"%s\n",
 			VISIBLE(argv[1]), VISIBLE(argv[1]));
 		return CTL_USAGE;
 	}
-	r = collect(&rows);
-	if (r == CTL_OK && ctl->json) {
-		r = print_json(&rows, daemon);
-	} else if (r == CTL_OK) {
-		if (rows.n > 0)
-			print_table(&rows, daemon, ctl->legend);
-		else if (ctl->legend)
-			printf("All is well: no device is fenced.\n");
-		if (ctl->legend && !daemon)
-			printf("%ssmmu-rasd is not running%s.\n", rows.n > 0 ? "\n" : "",
-			       rows.n > 0 ? "; nothing recovers these devices" : "");
-	}
-	free(rows.rows);
+	r = machine_read(&m);
+	if (r == CTL_OK)
+		r = ctl->json ? print_json(ctl, &m) : print_text(ctl, &m);
+	if (r == CTL_OK && !m.family)
+		r = CTL_NO_FAMILY;
+	machine_clear(&m);
 	return r;
 }

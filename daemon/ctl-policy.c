@@ -27,10 +27,9 @@ static int check(const struct ctl *ctl, const char *file)
 	if (r != CTL_OK)
 		return r;
 	if (ctl->json)
-		r = ctl_print_json(json_pack("{s:b, s:I, s:s?}", "valid", 1, "rules",
-					     (json_int_t)policy->n_rules - 1, "sources",
-					     policy->sources),
-				   false);
+		r = ctl_print_json(ctl, json_pack("{s:b, s:I, s:s?}", "valid", 1, "rules",
+						  (json_int_t)policy->n_rules - 1, "sources",
+						  policy->sources));
 	else if (policy->sources)
 		printf("%s: good, %zu rule%s\n", VISIBLE(policy->sources), policy->n_rules - 1,
 		       policy->n_rules == 2 ? "" : "s");
@@ -70,7 +69,7 @@ static void fill_subject(const char *name, struct subject *s)
 					  text, sizeof(text));
 	kernel_link_close(&link);
 	(void)sysfs_link("pci", name, "driver", s->driver, sizeof(s->driver));
-	if (ctl_record("pci", name, &record) && record.prepared)
+	if (state_load("pci", name, &record) >= 0 && record.prepared)
 		memcpy(s->driver, record.driver, sizeof(s->driver));
 	s->match = (struct match_subject){.values = {
 						  [MATCH_ADDRESS] = name,
@@ -112,7 +111,7 @@ static int explain(const struct ctl *ctl, const char *device)
 	char steps[256];
 	json_t *tried = json_array();
 	const struct rule *rule = NULL;
-	int r = ctl_parse_device(device, name);
+	int r = ctl_find_device(device, name);
 
 	if (r == CTL_OK && !sysfs_device_exists("pci", name)) {
 		fprintf(stderr, "There is no PCI device %s; lspci -D lists those that are\n", name);
@@ -151,11 +150,10 @@ static int explain(const struct ctl *ctl, const char *device)
 		/* A finished policy ends with a rule for everything. */
 		r = CTL_FAILURE;
 	} else if (ctl->json) {
-		r = ctl_print_json(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name,
-					     "rule", rule->name, "origin", rule->origin, "action",
-					     action_name(rule->action), "steps", steps_json(rule),
-					     "tried", json_incref(tried)),
-				   false);
+		r = ctl_print_json(ctl, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name,
+						  "rule", rule->name, "origin", rule->origin,
+						  "action", action_name(rule->action), "steps",
+						  steps_json(rule), "tried", json_incref(tried)));
 	} else {
 		printf("  yes  %s (%s): %s", VISIBLE(rule->name), VISIBLE(rule->origin),
 		       action_name(rule->action));

@@ -1,110 +1,464 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* smmu-rasctl show DEV: all that is known about one device. */
+/* smmu-rasctl show DEV: the whole story of one device. */
 #include <errno.h>
 #include <inttypes.h>
 #include <time.h>
 
-#include "ctl.h"
+#include "ctl-show.h"
+#include "ctl-topology.h"
+#include "ctl-watched.h"
+#include "protect.h"
 #include "sysfs.h"
 
-static void print_kernel(const struct ras_device *device)
-{
-	uint64_t begun = ctl_fence_time(device);
-	char buf[256];
+#define LABEL 12
 
-	printf("%s  %s\n", VISIBLE(device->dev),
-	       VISIBLE(ctl_device_name(device->bus, device->dev, buf, sizeof(buf))));
-	printf("%16s: %s\n", "State", ras_state_name(device->state));
-	if (device->reason)
-		printf("%16s: %s%s\n",
-		       device->state == IOMMU_RAS_STATE_ACTIVE ? "Last fenced for" : "Reason",
-		       ras_reason_name(device->reason),
-		       device->state == IOMMU_RAS_STATE_ACTIVE ? " (over now)" : "");
-	if (begun && device->state != IOMMU_RAS_STATE_ACTIVE)
-		printf("%16s: %s (%s ago)\n", "Fenced since",
-		       ctl_time_text(begun, buf, sizeof(buf)),
-		       USEC_TEXT(now_usec(CLOCK_REALTIME) - begun));
-	printf("%16s: %" PRIu32 "\n", "Times fenced", device->fence_count);
-	if (device->fence_id)
-		printf("%16s: %" PRIu64 "\n", "Fence id", device->fence_id);
-	if (device->suppressed)
-		printf("%16s: %" PRIu64 " invalidations not sent\n", "Suppressed",
-		       device->suppressed);
-	printf("%16s: %s\n", "Driver", device->driver[0] ? VISIBLE(device->driver) : "none");
-	if (device->iommu[0])
-		printf("%16s: %s\n", "IOMMU", VISIBLE(device->iommu));
-	if (device->has_group)
-		printf("%16s: %" PRIu32 "\n", "IOMMU group", device->group);
-	if (device->n_stream_ids) {
-		printf("%16s:", "Stream ids");
-		for (unsigned int i = 0; i < device->n_stream_ids && i < RAS_STREAM_IDS_MAX; i++)
-			printf(" 0x%" PRIx32, device->stream_ids[i]);
-		printf("%s\n", device->n_stream_ids > RAS_STREAM_IDS_MAX ? " ..." : "");
-	}
-	if (sysfs_read(device->bus, device->dev, "reset_method", buf, sizeof(buf)) >= 0)
-		printf("%16s: %s\n", "Reset methods", buf[0] ? VISIBLE(buf) : "none");
+static void print_line(const char *label, const char *format, ...) _printf_(2, 3);
+
+static void print_line(const char *label, const char *format, ...)
+{
+	char text[2048];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	printf("%*s: ", LABEL, label);
+	print_wrapped(text, LABEL + 2);
 }
 
-static void print_record(const struct device_record *record, bool daemon)
-{
-	char buf[128];
+/* --- what happened ---------------------------------------------------------------------------- */
 
-	printf("%16s: %s\n", "Recovery", VISIBLE(ctl_recovery_text(record, buf, sizeof(buf))));
-	printf("%16s: %s\n", "Since", ctl_time_text(record->since, buf, sizeof(buf)));
-	if (record->rule[0])
-		printf("%16s: %s\n", "Rule", VISIBLE(record->rule));
-	if (record->note[0])
-		printf("%16s: %s\n", "Because", VISIBLE(record->note));
-	if (record->driver[0])
-		printf("%16s: %s\n", "Driver to bind", VISIBLE(record->driver));
-	if (!daemon)
-		printf("%16s  smmu-rasd is not running; it goes on when it is started\n", "");
+static void print_state(const struct story *story)
+{
+	const struct ras_device *device = &story->device;
+	uint64_t begun = story_begun(story);
+	uint64_t recovered = story_recovered(story);
+	bool fenced = device->state == IOMMU_RAS_STATE_FENCED ||
+		      device->state == IOMMU_RAS_STATE_SANITIZED;
+	const char *on = color(story_color(story));
+	const char *off = color(COLOR_NONE);
+
+	printf("%*s: %s%s%s", LABEL, "State", on, story_state(story), off);
+	if (fenced && begun)
+		printf(" for %s, since %s", CTL_AGE_TEXT(begun), CTL_TIME_TEXT(begun));
+	else if (recovered)
+		printf(" %s ago, at %s", CTL_AGE_TEXT(recovered), CTL_TIME_TEXT(recovered));
+	putchar('\n');
+	if (device->state == IOMMU_RAS_STATE_SANITIZED)
+		print_line("", "it was reset, and is blocked until it is attached again");
+	if (device->reason)
+		print_line(fenced ? "Because of" : "Last reason",
+			   fenced ? "%s" : "%s; that is over", ras_reason_name(device->reason));
+}
+
+static void print_recovery(const struct story *story, const struct machine *m)
+{
+	const struct device_record *record = &story->record;
+	char text[512];
+
+	if (!story->has_record && story->verdict == VERDICT_WELL)
+		return;
+	print_line("Recovery", "%s", VISIBLE(story_recovery(story, text, sizeof(text))));
+	if (!story->has_record)
+		return;
+	if (record->attempts > 0)
+		print_line("Attempts", story->attempts_max ? "%u of %u" : "%u", record->attempts,
+			   story->attempts_max);
+	if (record->next > 0 && m->daemon && record->state == RECOVERY_BACKOFF)
+		print_line("Next", "the next attempt begins at %s", CTL_TIME_TEXT(record->next));
+	else if (record->next > 0 && m->daemon && record->state == RECOVERY_RUNNING)
+		print_line("Next", "the step may take until %s", CTL_TIME_TEXT(record->next));
+	else if (story->verdict == VERDICT_ISOLATED || story->verdict == VERDICT_IGNORED)
+		print_line("Next", "nothing happens by itself");
+}
+
+static void print_rule(const struct device_subject *s, const struct machine *m)
+{
+	const struct rule *rule;
+	char steps[256];
+
+	if (!m->policy) {
+		print_line("Rule", "not known, the policy on disk has a mistake: %s",
+			   VISIBLE(m->policy_error));
+		return;
+	}
+	rule = policy_match(m->policy, &s->match);
+	if (rule->action == ACTION_RECOVER)
+		print_line("Rule", "%s (%s): %s; %u attempt%s", VISIBLE(rule->name),
+			   VISIBLE(rule->origin), show_steps(rule, steps, sizeof(steps)),
+			   rule->attempts, rule->attempts == 1 ? "" : "s");
+	else
+		print_line("Rule", "%s (%s): %s", VISIBLE(rule->name), VISIBLE(rule->origin),
+			   action_name(rule->action));
+}
+
+const char *show_steps(const struct rule *rule, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < rule->n_steps && used < size; i++)
+		used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "",
+					 step_name(rule->steps[i].kind));
+	return buf;
+}
+
+static void print_history(const struct story *story)
+{
+	static const char *const heads[] = {"ENDED", "ATTEMPT", "STEP", "RESULT", "TOOK", "NOTE"};
+	static const struct table_fit fits[] = {{5, 10}, {1, 0}, {0, 0}, {5, 1}};
+	struct table table = {.heads = heads,
+			      .n_columns = ARRAY_SIZE(heads),
+			      .fits = fits,
+			      .n_fits = ARRAY_SIZE(fits)};
+
+	if (!story->has_record || story->record.n_history == 0)
+		return;
+	printf("\n%sWhat was done:%s\n", color(COLOR_HEAD), color(COLOR_NONE));
+	for (unsigned int i = 0; i < story->record.n_history; i++) {
+		const struct step_result *step = &story->record.history[i];
+		enum color how = step->error < 0 ? COLOR_BAD : COLOR_NONE;
+		char text[32];
+
+		/* The day, unless it was today. */
+		ctl_time_text(step->time, text, sizeof(text));
+		table_add(&table, COLOR_NONE,
+			  ctl_age(step->time) < 12 * 3600 * USEC_PER_SEC && strlen(text) > 11
+				  ? text + 11
+				  : text);
+		snprintf(text, sizeof(text), "%u", step->attempt);
+		table_add(&table, COLOR_NONE, text);
+		table_add(&table, COLOR_NONE, step->step);
+		table_add(&table, how, step->error < 0 ? "failed" : "done");
+		table_add(&table, COLOR_NONE, USEC_TEXT(step->duration));
+		table_add(&table, COLOR_NONE, step->note);
+	}
+	(void)table_print(&table, true);
+	table_clear(&table);
+}
+
+/* --- what and where it is --------------------------------------------------------------------- */
+
+/* "0000:01:00.1 (nvme), 0000:01:00.2 (no driver)" */
+static const char *list_text(const struct topology_list *list, char *buf, size_t size)
+{
+	size_t used = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < list->n && used < size; i++) {
+		char driver[RAS_NAME_SIZE];
+
+		(void)sysfs_link("pci", list->dev[i], "driver", driver, sizeof(driver));
+		used += (size_t)snprintf(buf + used, size - used, "%s%s (%s)", i ? ", " : "",
+					 list->dev[i], driver[0] ? VISIBLE(driver) : "no driver");
+	}
+	if (list->more && used < size)
+		snprintf(buf + used, size - used, ", ...");
+	return buf;
+}
+
+static void print_path(const struct topology_list *path)
+{
+	for (size_t i = 0; i < path->n; i++) {
+		const char *type = pci_port_type(path->dev[i]);
+
+		printf("%*s%s %*s%s%s%s%s\n", LABEL, i ? "" : "Topology", i ? " " : ":",
+		       (int)(2 * i), "", i ? "- " : "", path->dev[i], type[0] ? "  " : "", type);
+	}
+}
+
+static void print_driver(const struct story *story)
+{
+	const char *dev = story->device.dev;
+	char driver[RAS_NAME_SIZE];
+	char override[RAS_NAME_SIZE];
+
+	(void)sysfs_link("pci", dev, "driver", driver, sizeof(driver));
+	if (sysfs_read("pci", dev, "driver_override", override, sizeof(override)) < 0 ||
+	    streq(override, "(null)"))
+		override[0] = '\0';
+	if (driver[0])
+		print_line("Driver", "%s%s%s%s", VISIBLE(driver),
+			   override[0] ? " (driver_override: " : "", VISIBLE(override),
+			   override[0] ? ")" : "");
+	else if (story->has_record && story->record.driver[0])
+		print_line("Driver", "none; %s is to be bound again",
+			   VISIBLE(story->record.driver));
+	else
+		print_line("Driver", "none");
+}
+
+static void print_place(const struct story *story, const struct topology *t)
+{
+	char text[2048];
+
+	print_driver(story);
+	print_path(&t->path);
+	if (t->slot[0])
+		print_line("Slot", "%s", VISIBLE(t->slot));
+	if (t->functions.n)
+		print_line("Functions", "shares its device with %s",
+			   list_text(&t->functions, text, sizeof(text)));
+	if (t->pf[0])
+		print_line("Physical", "it is a virtual function of %s", t->pf);
+	if (t->vfs.n)
+		print_line("Virtual", "%zu function%s: %s", t->vfs.n, t->vfs.n == 1 ? "" : "s",
+			   list_text(&t->vfs, text, sizeof(text)));
+	if (t->group_name[0] && t->group.n)
+		print_line("IOMMU group", "%s, together with %s", VISIBLE(t->group_name),
+			   list_text(&t->group, text, sizeof(text)));
+	else if (t->group_name[0])
+		print_line("IOMMU group", "%s, alone", VISIBLE(t->group_name));
+}
+
+static void print_kernel(const struct story *story)
+{
+	const struct ras_device *device = &story->device;
+	const char *dev = device->dev;
+	char text[512] = "";
+	size_t used = 0;
+	int ats = pci_ats_enabled(dev);
+
+	for (unsigned int i = 0; i < device->n_stream_ids && i < RAS_STREAM_IDS_MAX; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s0x%" PRIx32,
+					 i ? ", " : "; stream ids ", device->stream_ids[i]);
+	if (device->n_stream_ids > RAS_STREAM_IDS_MAX)
+		snprintf(text + used, sizeof(text) - used, ", ...");
+	if (device->iommu[0])
+		print_line("IOMMU", "%s%s", VISIBLE(device->iommu), text);
+	if (ats >= 0 || ats == -ENODATA)
+		print_line("ATS", "%s",
+			   ats > 0    ? "enabled: it caches translations"
+			   : ats == 0 ? "disabled at the moment"
+				      : "the device has none");
+	if (sysfs_read("pci", dev, "reset_method", text, sizeof(text)) >= 0)
+		print_line("Resets", "%s", text[0] ? VISIBLE(text) : "it has none");
+	if (device->fence_count)
+		print_line("Fenced", "%" PRIu32 " time%s; the last was fence %" PRIu64,
+			   device->fence_count, device->fence_count == 1 ? "" : "s",
+			   device->fence_id);
+	if (device->suppressed)
+		print_line("Suppressed", "%" PRIu64 " invalidations not sent since",
+			   device->suppressed);
+}
+
+/* --- what depends on it ----------------------------------------------------------------------- */
+
+bool show_users(const char *dev, char *text, size_t size)
+{
+	char driver[RAS_NAME_SIZE];
+
+	(void)sysfs_link("pci", dev, "driver", driver, sizeof(driver));
+	if (protect_check(PROTECT_ALL, "pci", dev, driver, text, size))
+		return true;
+	snprintf(text, size, "by no file system, swap, default route or guest that could be found");
+	return false;
+}
+
+static void print_advice(const struct story *story, const struct machine *m)
+{
+	struct advice advice[ADVICE_MAX];
+	size_t n = story_advice(story, m, advice);
+
+	if (n == 0)
+		return;
+	printf("\n%sWhat to do:%s\n", color(COLOR_HEAD), color(COLOR_NONE));
+	for (size_t i = 0; i < n; i++) {
+		printf("  ");
+		print_wrapped(VISIBLE(advice[i].text), 2);
+		/* Not wrapped: it is to be pasted. */
+		if (advice[i].command[0])
+			printf("      %s\n", VISIBLE(advice[i].command));
+	}
+}
+
+/* --- the verb --------------------------------------------------------------------------------- */
+
+static json_t *list_json(const struct topology_list *list)
+{
+	json_t *json = json_array();
+
+	for (size_t i = 0; i < list->n; i++)
+		json_array_append_new(json, json_string(list->dev[i]));
+	return json;
+}
+
+static json_t *rule_json(const struct device_subject *s, const struct machine *m)
+{
+	const struct rule *rule = m->policy ? policy_match(m->policy, &s->match) : NULL;
+	json_t *steps;
+
+	if (!rule)
+		return json_null();
+	steps = json_array();
+	for (size_t i = 0; i < rule->n_steps; i++)
+		json_array_append_new(steps, json_string(step_name(rule->steps[i].kind)));
+	return json_pack("{s:s, s:s, s:s, s:o, s:I}", "name", rule->name, "origin", rule->origin,
+			 "action", action_name(rule->action), "steps", steps, "attempts",
+			 (json_int_t)rule->attempts);
+}
+
+static int print_json(const struct ctl *ctl, const struct story *story, const struct machine *m,
+		      const struct topology *t, const struct device_subject *s)
+{
+	struct advice advice[ADVICE_MAX];
+	char users[512];
+	char override[RAS_NAME_SIZE];
+	char methods[128];
+	const char *dev = story->device.dev;
+	json_t *json = story_json(story);
+	json_t *list;
+	size_t n;
+	int ats = pci_ats_enabled(dev);
+
+	if (!json)
+		return ctl_no_memory();
+	if (sysfs_read("pci", dev, "driver_override", override, sizeof(override)) < 0 ||
+	    streq(override, "(null)"))
+		override[0] = '\0';
+	(void)sysfs_read("pci", dev, "reset_method", methods, sizeof(methods));
+	json_object_set_new(json, "present", json_boolean(sysfs_device_exists("pci", dev)));
+	json_object_set_new(json, "driver_override", ctl_json_text(override));
+	json_object_set_new(json, "reset_methods", ctl_json_text(methods));
+	json_object_set_new(json, "ats_enabled", ats < 0 ? json_null() : json_boolean(ats > 0));
+	json_object_set_new(json, "slot", ctl_json_text(t->slot));
+	json_object_set_new(json, "topology", list_json(&t->path));
+	json_object_set_new(json, "functions", list_json(&t->functions));
+	json_object_set_new(json, "virtual_functions", list_json(&t->vfs));
+	json_object_set_new(json, "physical_function", ctl_json_text(t->pf));
+	json_object_set_new(json, "group_members", list_json(&t->group));
+	json_object_set_new(json, "rule", rule_json(s, m));
+	json_object_set_new(json, "daemon_running", json_boolean(m->daemon));
+	json_object_set_new(json, "in_use", json_boolean(show_users(dev, users, sizeof(users))));
+	json_object_set_new(json, "users", ctl_json_text(users));
+	list = json_array();
+	n = story_advice(story, m, advice);
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list,
+				      json_pack("{s:o, s:o}", "text", ctl_json_text(advice[i].text),
+						"command", ctl_json_text(advice[i].command)));
+	json_object_set_new(json, "advice", list);
+	return ctl_print_json(ctl, json);
+}
+
+static void print_text(const struct story *story, const struct machine *m, const struct topology *t,
+		       const struct device_subject *s)
+{
+	const char *dev = story->device.dev;
+	bool present = sysfs_device_exists("pci", dev);
+	char users[512];
+	char name[256];
+
+	ctl_device_name("pci", dev, name, sizeof(name));
+	printf("%s%s%s  ", color(story_color(story)), VISIBLE(dev), color(COLOR_NONE));
+	print_wrapped(present ? VISIBLE(name) : "is not in this machine any more", 14);
+	print_state(story);
+	print_recovery(story, m);
+	if (present)
+		print_rule(s, m);
+	if (present) {
+		print_place(story, t);
+		print_kernel(story);
+		(void)show_users(dev, users, sizeof(users));
+		print_line("In use", "%s",
+			   VISIBLE(strncmp(users, "in use ", 7) == 0 ? users + 7 : users));
+	}
+	print_history(story);
+	print_advice(story, m);
+}
+
+/* What kernel and daemon know about @name. */
+int show_read(const char *name, struct story *story, struct machine *m, char *text, size_t size)
+{
+	struct kernel_link link = KERNEL_LINK_NONE;
+	int r;
+
+	text[0] = '\0';
+	*story = (struct story){0};
+	str_copy(story->device.bus, sizeof(story->device.bus), "pci");
+	str_copy(story->device.dev, sizeof(story->device.dev), name);
+	story->device.state = IOMMU_RAS_STATE_ACTIVE;
+	r = ctl_connect(&link);
+	m->family = r == CTL_OK;
+	if (r == CTL_OK) {
+		struct ras_device device;
+
+		r = kernel_link_request(&link, IOMMU_RAS_CMD_DEVICE_GET, "pci", name, &device, text,
+					size);
+		if (r >= 0) {
+			story->device = device;
+			story->known = true;
+			r = CTL_OK;
+		} else {
+			if (text[0] == '\0')
+				snprintf(text, size, "%s",
+					 r == -ENODEV ? "it is not behind an IOMMU that can"
+						      : strerror(-r));
+			r = r == -ENODEV ? CTL_NO_DEVICE : CTL_FAILURE;
+		}
+	}
+	kernel_link_close(&link);
+	story->has_record = state_load("pci", name, &story->record) >= 0;
+	if (story->has_record && !m->family && !story->record.active &&
+	    story->record.state != RECOVERY_IDLE)
+		story->device.state = IOMMU_RAS_STATE_FENCED;
+	story_judge(story, m);
+	return r;
+}
+
+void show_subject(struct device_subject *s, const struct story *story)
+{
+	const struct device_record *record = &story->record;
+
+	/* Where the daemon has unbound the driver it still is the driver of the device. */
+	device_subject_fill(
+		s, "pci", story->device.dev,
+		story->has_record && record->prepared ? record->driver : NULL, story->device.iommu,
+		story->device.reason ? story->device.reason : IOMMU_RAS_REASON_ATC_TIMEOUT);
 }
 
 int ctl_show(const struct ctl *ctl, int argc, char **argv)
 {
-	struct kernel_link link = KERNEL_LINK_NONE;
-	struct device_record record;
-	struct ras_device device;
+	struct machine m = {0};
+	struct topology t;
+	struct device_subject s;
+	struct story story;
 	char name[PCI_NAME_SIZE];
 	char text[160];
-	bool has_record;
 	int r;
+	int shown = CTL_OK;
 
 	if (argc != 2) {
 		fprintf(stderr, "\"show\" needs one device, such as: smmu-rasctl show 01:00.0\n");
 		return CTL_USAGE;
 	}
-	r = ctl_parse_device(argv[1], name);
+	r = ctl_find_device(argv[1], name);
 	if (r != CTL_OK)
 		return r;
-	r = ctl_connect(&link);
-	if (r != CTL_OK) {
-		kernel_link_close(&link);
-		return r;
+	m.daemon = state_daemon_runs();
+	if (policy_load(&m.policy, m.policy_error) < 0)
+		m.policy = NULL;
+	r = show_read(name, &story, &m, text, sizeof(text));
+	topology_read(&t, name);
+	show_subject(&s, &story);
+	if (r != CTL_FAILURE) {
+		if (ctl->json) {
+			shown = print_json(ctl, &story, &m, &t, &s);
+		} else {
+			pager_open(ctl->pager);
+			print_text(&story, &m, &t, &s);
+			pager_close();
+		}
 	}
-	r = kernel_link_request(&link, IOMMU_RAS_CMD_DEVICE_GET, "pci", name, &device, text,
-				sizeof(text));
-	kernel_link_close(&link);
-	if (r == -ENODEV) {
-		if (sysfs_device_exists("pci", name))
-			fprintf(stderr, "%s cannot be fenced: %s\n", name,
-				text[0] ? VISIBLE(text) : "it is not behind an IOMMU");
-		else
-			fprintf(stderr,
-				"There is no PCI device %s; lspci -D lists those that are\n", name);
-		return CTL_NO_DEVICE;
-	}
-	if (r < 0) {
-		fprintf(stderr, "The kernel does not tell about %s: %s\n", name,
-			text[0] ? VISIBLE(text) : strerror(-r));
-		return CTL_FAILURE;
-	}
-	has_record = ctl_record("pci", name, &record);
-	if (ctl->json)
-		return ctl_print_json(ctl_device_json(&device, has_record ? &record : NULL), false);
-	print_kernel(&device);
-	if (has_record)
-		print_record(&record, state_daemon_runs());
-	return CTL_OK;
+	if (r == CTL_NO_FAMILY)
+		(void)ctl_no_family();
+	else if (r == CTL_NO_DEVICE && sysfs_device_exists("pci", name))
+		fprintf(stderr, "%s cannot be fenced: %s\n", name, VISIBLE(text));
+	else if (r == CTL_FAILURE)
+		fprintf(stderr, "The kernel does not tell about %s: %s\n", name, VISIBLE(text));
+	else if (r == CTL_NO_DEVICE && story.has_record)
+		r = CTL_OK;
+	story_clear(&story);
+	policy_unref(m.policy);
+	return r == CTL_OK ? shown : r;
 }

@@ -38,7 +38,9 @@ DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recove
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
 	attempt operator bus report journal worker steps sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
-DAEMON_CTL = ctl-main ctl-common ctl-list ctl-show ctl-monitor ctl-policy
+DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \
+	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
+	ctl-recover ctl-fence ctl-policy $(DAEMON_PROTECT)
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
 DAEMON_CTL_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_CTL))

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Asks the daemon for something, over D-Bus (org.smmuras1 on the system bus). */
+#ifndef SMMU_RAS_CTL_BUS_H
+#define SMMU_RAS_CTL_BUS_H
+
+#include "ctl.h"
+
+/*
+ * Calls method Recover or Isolate of org.smmuras1.Manager for PCI device @dev; @force goes with
+ * Recover only. polkit may ask the user for a password meanwhile.
+ * Returns an exit status, having said what is wrong and what can be done.
+ */
+int bus_call_recover(const char *dev, bool force);
+int bus_call_isolate(const char *dev);
+
+#endif
