@@ -53,7 +53,8 @@ static void save_later(struct manager *m, uint64_t usec)
 	int r;
 
 	if (!m->save_source) {
-		r = sd_event_add_time_relative(m->event, &m->save_source, CLOCK_MONOTONIC, usec, 0,
+		/* Accurate: sd-event's own quarter of a second would be one for each batch. */
+		r = sd_event_add_time_relative(m->event, &m->save_source, CLOCK_MONOTONIC, usec, 1,
 					       on_save_time, m);
 	} else {
 		r = sd_event_source_set_time_relative(m->save_source, usec);

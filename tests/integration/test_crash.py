@@ -137,7 +137,9 @@ def recovers_without_a_run_to_write_to(b):
     os.unlink(f"{b.root}/run/devices")
     b.kernel.wait(lambda: (b.state(other.name) or {}).get("state") == "isolated", "the record of the isolated one")
     b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record of the recovered one")
-    check(any("can be written again" in r["MESSAGE"] for r in b.kernel.journal), "the end of it is told")
+    b.kernel.wait(
+        lambda: any("can be written again" in r["MESSAGE"] for r in b.kernel.journal), "the end of it is told"
+    )
     equal(len(complaints(b)), 1, "complaints")
 
 
