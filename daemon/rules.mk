@@ -66,7 +66,7 @@ DAEMON_CPPFLAGS = -D_GNU_SOURCE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
 DAEMON_LDFLAGS = -pie -Wl,-z,relro -Wl,-z,now -Wl,--as-needed
 
 .PHONY: daemon-build daemon-check-unit daemon-check-integration lint-daemon \
-	daemon-lint check-unit check-integration
+	daemon-lint check-unit check-integration bench-daemon
 all: daemon-build
 check-unit: daemon-check-unit
 check-integration: daemon-check-integration
@@ -138,6 +138,14 @@ daemon-check-unit: $(TEST_OBJDIR)/unit
 
 daemon-check-integration: $(TEST_OBJDIR)/smmu-rasd $(TEST_OBJDIR)/smmu-rasctl
 	@SMMU_RAS_BINARIES=$(abspath $(TEST_OBJDIR)) $(PYTHON3) -B tests/integration/run $(TESTS)
+
+# What the event path is held against (tests/bench/daemon).
+$(TEST_OBJDIR)/bare-loop: tests/bench/bare-loop.c $(DAEMON_OBJDIR)/flags
+	@mkdir -p $(@D)
+	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) $(DAEMON_LDFLAGS) -o $@ $< $(DAEMON_CTL_LIBS)
+
+bench-daemon: $(TEST_OBJDIR)/smmu-rasd $(TEST_OBJDIR)/bare-loop
+	@SMMU_RAS_BINARIES=$(abspath $(TEST_OBJDIR)) $(PYTHON3) -B tests/bench/daemon $(BENCH)
 
 # --- lint ----------------------------------------------------------------------------------------
 
