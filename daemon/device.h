@@ -17,6 +17,7 @@
 #include <sys/queue.h>
 #include <systemd/sd-event.h>
 
+#include "bus.h"
 #include "policy.h"
 #include "recovery.h"
 #include "state.h"
@@ -66,6 +67,7 @@ struct device {
 	TAILQ_ENTRY(device) busy;  /* while it has a worker */
 	TAILQ_ENTRY(device) dirty; /* while .is_dirty */
 	bool is_dirty;
+	struct bus_view bus;
 };
 
 /* --- device-table.c -------------------------------------------------------------------------- */

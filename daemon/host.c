@@ -142,6 +142,13 @@ int host_journal_send(const struct iovec *iov, int n)
 	return tell_journal("/run/systemd/journal/socket", iov, n);
 }
 
+const char *host_bus_address(void)
+{
+	const char *address = getenv("DBUS_SYSTEM_BUS_ADDRESS"); /* NOLINT(concurrency-mt-unsafe) */
+
+	return address && address[0] ? address : "unix:path=/run/dbus/system_bus_socket";
+}
+
 bool host_stderr_is_journal(void)
 {
 	const char *stream = getenv("JOURNAL_STREAM");

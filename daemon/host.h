@@ -59,6 +59,9 @@ int host_sysfs_write(const char *path, const char *value);
 /* Hands one structured record to journald; never waits. Returns 0 or -errno (-EAGAIN). */
 int host_journal_send(const struct iovec *iov, int n);
 
+/* The system bus, as an address of the D-Bus specification. Static storage. */
+const char *host_bus_address(void);
+
 /* Does what we print on stderr end up in the journal anyway (systemd.exec(5), $JOURNAL_STREAM)? */
 bool host_stderr_is_journal(void);
 

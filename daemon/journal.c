@@ -3,22 +3,15 @@
 
 #include <time.h>
 
-#include "kernel-msg.h"
 #include "log.h"
 #include "messages.h"
+#include "name-set.h"
+
+_Static_assert(NAME_SET_MAX == LOG_VALUES_MAX, "a summary has room for all of them");
 
 #define SUMMARY_USEC USEC_PER_SEC
 /* A summary names all its devices; when there are more, another one begins, up to so many. */
 #define SUMMARIES_MAX 16
-/* For finding a device among those that are named already; a power of two. */
-#define SLOTS 512
-
-/* Devices that records were not written about, each once. */
-struct names {
-	char dev[LOG_VALUES_MAX][RAS_DEV_SIZE];
-	size_t n;
-	uint16_t slots[SLOTS]; /* index into dev, plus one; 0: empty */
-};
 
 struct kind {
 	const char *message_id;
@@ -31,7 +24,7 @@ struct kind {
 	uint64_t count;	     /* records that it stands for */
 	uint64_t unnamed;    /* of them about devices that there was no room for */
 	unsigned int summaries;
-	struct names *names;
+	struct name_set *names; /* of devices that records were not written about */
 };
 
 static struct kind kinds[_JOURNAL_KIND_MAX] = {
@@ -71,24 +64,11 @@ static sd_event_source *timer;
 
 /* --- summaries ------------------------------------------------------------------------------- */
 
-static void names_add(struct names *names, const char *dev)
-{
-	size_t h = 5381;
-
-	for (const char *s = dev; *s; s++)
-		h = h * 33 ^ (unsigned char)*s;
-	for (h %= SLOTS; names->slots[h] != 0; h = (h + 1) % SLOTS)
-		if (streq(names->dev[names->slots[h] - 1], dev))
-			return;
-	str_copy(names->dev[names->n], sizeof(names->dev[0]), dev);
-	names->slots[h] = (uint16_t)++names->n;
-}
-
 static void summary_write(struct kind *kind)
 {
 	static const char *const none[1];
-	const char *values[LOG_VALUES_MAX];
-	struct names *names = kind->names;
+	const char *values[NAME_SET_MAX];
+	struct name_set *names = kind->names;
 	struct log_record record;
 	char few[320] = "";
 	size_t n = names ? names->n : 0;
@@ -96,7 +76,7 @@ static void summary_write(struct kind *kind)
 	size_t shown = 0;
 
 	for (size_t i = 0; i < n; i++)
-		values[i] = names->dev[i];
+		values[i] = names->names[i];
 	for (; shown < n && shown < 4; shown++)
 		used += (size_t)snprintf(few + used, sizeof(few) - used, "%s%s",
 					 shown ? ", " : ": ", values[shown]);
@@ -110,10 +90,8 @@ static void summary_write(struct kind *kind)
 			     kind->unnamed ? "; there was no room for more names" : "");
 	kind->count = 0;
 	kind->unnamed = 0;
-	if (names) {
-		names->n = 0;
-		memset(names->slots, 0, sizeof(names->slots));
-	}
+	if (names)
+		name_set_clear(names);
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec _unused_, void *userdata _unused_)
@@ -171,14 +149,12 @@ static void collapse(struct kind *kind, const char *dev, uint64_t now)
 		kind->names = calloc(1, sizeof(*kind->names));
 		timer_at(kind->due);
 	}
-	if (kind->names && kind->names->n == LOG_VALUES_MAX && kind->summaries < SUMMARIES_MAX) {
+	if (kind->names && kind->names->n == NAME_SET_MAX && kind->summaries < SUMMARIES_MAX) {
 		kind->summaries++;
 		summary_write(kind);
 	}
 	kind->count++;
-	if (kind->names && kind->names->n < LOG_VALUES_MAX)
-		names_add(kind->names, dev);
-	else
+	if (!kind->names || name_set_add(kind->names, dev) < 0)
 		kind->unnamed++;
 }
 

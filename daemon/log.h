@@ -66,6 +66,6 @@ void log_record_send(struct log_record *record, const char *format, ...) _printf
  */
 void log_record_send_list(struct log_record *record, const char *name, const char *const *values,
 			  size_t n, const char *format, ...) _printf_(5, 6);
-#define LOG_VALUES_MAX 192
+#define LOG_VALUES_MAX 256
 
 #endif

@@ -11,6 +11,7 @@
 #include "journal.h"
 #include "log.h"
 #include "messages.h"
+#include "metrics.h"
 #include "tell.h"
 
 /* What the kernel may be ahead of us before events are lost; a loss costs a dump. */
@@ -40,6 +41,7 @@ static void events_lost(struct manager *m, const char *why)
 {
 	struct log_record record;
 
+	metrics_counting()->events_lost++;
 	log_record_init(&record, LOG_WARNING, MESSAGE_EVENTS_LOST);
 	log_record_send(&record, "Events of the kernel were lost (%s); asking it for all devices",
 			why);
@@ -350,15 +352,14 @@ static int isolating_policy(struct policy **ret)
 
 static int load_policy(struct manager *m)
 {
-	char error[POLICY_ERROR_SIZE];
 	struct policy *policy = NULL;
 	struct log_record record;
-	int r = policy_load(&policy, error);
+	int r = policy_load(&policy, m->policy_error);
 
 	m->policy_refused = r < 0;
 	if (r < 0) {
 		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
-		log_record_send(&record, "%s. %s", error,
+		log_record_send(&record, "%s. %s", m->policy_error,
 				m->policy ? "The policy in force stays"
 					  : "There is no policy to start with: devices stay fenced "
 					    "until this is mended and systemctl reload smmu-rasd "
@@ -379,10 +380,8 @@ static int load_policy(struct manager *m)
 
 /* --- signals --------------------------------------------------------------------------------- */
 
-static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
-		     void *userdata)
+int manager_reload(struct manager *m)
 {
-	struct manager *m = userdata;
 	struct device *d;
 	struct device *next;
 	int r;
@@ -399,6 +398,13 @@ static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo 
 	m->queue_dirty = true;
 	m->ready_told = false;
 	tell_ready(m);
+	return r;
+}
+
+static int on_reload(sd_event_source *s _unused_, const struct signalfd_siginfo *si _unused_,
+		     void *userdata)
+{
+	(void)manager_reload(userdata);
 	return 0;
 }
 
@@ -564,6 +570,11 @@ static int manager_setup(struct manager *m)
 		log_error("Cannot watch the system bus: %s", strerror(-r));
 		return r;
 	}
+	r = metrics_start(m);
+	if (r < 0) {
+		log_error("Cannot set a timer: %s", strerror(-r));
+		return r;
+	}
 	return kernel_setup(m);
 }
 
@@ -611,9 +622,11 @@ void manager_free(struct manager *m)
 		return;
 	while (!TAILQ_EMPTY(&m->dirty) && !m->save_wait)
 		devices_save(m);
+	/* The devices are not gone, only we are. */
+	bus_stop(m);
+	metrics_stop();
 	while ((d = TAILQ_FIRST(&m->devices)))
 		device_free(d);
-	bus_stop(m);
 	free(m->buckets);
 	sd_event_source_disable_unref(m->save_source);
 	sd_event_source_disable_unref(m->keep_timer);

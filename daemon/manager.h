@@ -44,7 +44,8 @@ struct manager {
 	int load_error; /* why a record could not be read that may be good */
 
 	struct policy *policy;
-	bool policy_refused; /* the one on disk is not the one in force */
+	bool policy_refused;		      /* the one on disk is not the one in force, */
+	char policy_error[POLICY_ERROR_SIZE]; /* because of this */
 
 	struct device_bucket *buckets;
 	size_t n_buckets;
@@ -63,6 +64,8 @@ struct manager {
 	bool queue_dirty;	/* something may have its turn now */
 	bool status_dirty;
 
+	struct bus *bus;
+
 	bool stopping;
 	sd_event_source *stop_timer;
 };
@@ -71,6 +74,8 @@ struct manager {
 int manager_new(struct manager **ret);
 /* Runs until told to stop. Returns 0 or -errno. */
 int manager_run(struct manager *m);
+/* Reads the policy again. Returns 0, or -errno with .policy_error filled; both are logged. */
+int manager_reload(struct manager *m);
 /* Stops what runs, and frees all. NULL is fine. */
 void manager_free(struct manager *m);
 

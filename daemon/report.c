@@ -11,6 +11,7 @@
 #include "log.h"
 #include "manager.h"
 #include "messages.h"
+#include "metrics.h"
 
 static void begin(struct log_record *record, int level, const char *message_id,
 		  const struct ras_device *kernel)
@@ -82,6 +83,8 @@ void report_kernel(const struct device *d, enum kernel_message_type type,
 	struct log_record record;
 	char name[160];
 
+	if (type == KERNEL_FENCED)
+		metrics_count_fence(metrics_counting(), info->dev, info->reason);
 	if (!kernel_record_admitted(type, info->dev))
 		return;
 	snprintf(name, sizeof(name), info->driver[0] ? "%s (%s)" : "%s", info->dev, info->driver);
@@ -122,6 +125,7 @@ void report_begun(const struct device *d)
 {
 	struct log_record record;
 
+	metrics_counting()->attempts++;
 	if (!journal_admits(JOURNAL_BEGUN, d->record.dev))
 		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERY_BEGUN, d);
@@ -136,6 +140,8 @@ void report_step(const struct device *d, const struct worker_message *message)
 	bool good = message->error >= 0;
 	const char *step = step_name(d->job->steps[message->step].kind);
 
+	if (!good)
+		metrics_count_step(metrics_counting(), step, false);
 	if (!journal_admits(good ? JOURNAL_STEP_DONE : JOURNAL_STEP_FAILED, d->record.dev))
 		return;
 	begin_recovery(&record, good ? LOG_INFO : LOG_WARNING,
@@ -152,6 +158,7 @@ void report_stuck(const struct device *d)
 {
 	struct log_record record;
 
+	metrics_count_step(metrics_counting(), d->record.step, true);
 	begin_recovery(&record, LOG_ERR, MESSAGE_STEP_STUCK, d);
 	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, d->step_limit);
 	log_record_send(&record,
@@ -165,6 +172,7 @@ void report_attempt_failed(const struct device *d, uint64_t wait)
 {
 	struct log_record record;
 
+	metrics_counting()->attempts_failed++;
 	if (!journal_admits(JOURNAL_ATTEMPT_FAILED, d->record.dev))
 		return;
 	begin_recovery(&record, LOG_WARNING, MESSAGE_ATTEMPT_FAILED, d);
@@ -178,6 +186,7 @@ void report_recovered(const struct device *d)
 	struct log_record record;
 	uint64_t age = fence_age(&d->kernel);
 
+	metrics_count_recovery(metrics_counting(), age);
 	if (!journal_admits(JOURNAL_RECOVERED, d->record.dev))
 		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERED, d);
@@ -185,6 +194,20 @@ void report_recovered(const struct device *d)
 	log_record_send(&record, "%s: recovered %s after it was fenced, in %u attempt%s",
 			DEVICE_TEXT(d), USEC_TEXT(age), d->record.attempts,
 			d->record.attempts == 1 ? "" : "s");
+}
+
+static enum metrics_result result_of(const struct device *d)
+{
+	switch (d->record.left) {
+	case LEFT_POLICY:
+		return METRICS_POLICY;
+	case LEFT_RATE:
+		return METRICS_RATE_LIMITED;
+	case LEFT_OPERATOR:
+		return METRICS_OPERATOR;
+	default:
+		return METRICS_EXHAUSTED;
+	}
 }
 
 void report_isolated(const struct device *d)
@@ -207,6 +230,7 @@ void report_isolated(const struct device *d)
 		snprintf(bind, sizeof(bind), "; echo %s > /sys/bus/%s/drivers/%s/bind", dev,
 			 d->record.bus, driver);
 	}
+	metrics_counting()->results[result_of(d)]++;
 	begin_recovery(&record, LOG_ERR, MESSAGE_ISOLATED, d);
 	if (d->record.attempts > 0)
 		log_record_send(
@@ -228,6 +252,7 @@ void report_protected(const struct device *d)
 {
 	struct log_record record;
 
+	metrics_counting()->results[METRICS_PROTECTED]++;
 	begin_recovery(&record, LOG_ERR, MESSAGE_PROTECTED, d);
 	log_record_send(
 		&record,
@@ -253,6 +278,7 @@ void report_ignored(const struct device *d)
 {
 	struct log_record record;
 
+	metrics_counting()->results[METRICS_POLICY]++;
 	if (!journal_admits(JOURNAL_IGNORED, d->record.dev))
 		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_IGNORED, d);

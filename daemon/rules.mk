@@ -34,9 +34,10 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
-	policy-match policy-subject pci-slot
+	policy-match policy-subject pci-slot name-set metrics metrics-text
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
-	attempt operator bus report journal worker steps sriov verify $(DAEMON_PROTECT)
+	attempt operator bus bus-auth bus-device bus-manager report journal metrics-daemon \
+	worker steps sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \
 	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
@@ -133,10 +134,15 @@ $(TEST_OBJDIR)/smmu-rasd: $(DAEMON_RASD_OBJS) $(TEST_OBJDIR)/fake-host.o
 $(TEST_OBJDIR)/smmu-rasctl: $(DAEMON_CTL_OBJS) $(TEST_OBJDIR)/fake-host.o
 	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $^ $(DAEMON_CTL_LIBS)
 
+$(TEST_OBJDIR)/fake-polkit: tests/integration/fake-polkit.c $(DAEMON_OBJDIR)/flags
+	@mkdir -p $(@D)
+	$(call DAEMON_RUN,CC)$(CC) $(CFLAGS) $(DAEMON_CFLAGS) $(DAEMON_CPPFLAGS) $(CPPFLAGS) $(DAEMON_PKG_CFLAGS) \
+		$(DAEMON_LDFLAGS) $(LDFLAGS) -o $@ $< $(DAEMON_RASD_LIBS)
+
 daemon-check-unit: $(TEST_OBJDIR)/unit
 	@SMMU_RAS_SOURCE=$(CURDIR) $(TEST_OBJDIR)/unit
 
-daemon-check-integration: $(TEST_OBJDIR)/smmu-rasd $(TEST_OBJDIR)/smmu-rasctl
+daemon-check-integration: $(TEST_OBJDIR)/smmu-rasd $(TEST_OBJDIR)/smmu-rasctl $(TEST_OBJDIR)/fake-polkit
 	@SMMU_RAS_BINARIES=$(abspath $(TEST_OBJDIR)) $(PYTHON3) -B tests/integration/run $(TESTS)
 
 # What the event path is held against (tests/bench/daemon).

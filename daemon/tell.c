@@ -36,7 +36,7 @@ int tell_journal(const char *path, const struct iovec *fields, int n)
 {
 	static int fd = -1;
 	static char newline[] = "\n";
-	struct iovec iov[TELL_FIELDS_MAX * 4];
+	struct iovec iov[UIO_MAXIOV];
 	/* What stands between name and value of a field that holds a newline. */
 	struct __attribute__((packed)) {
 		char newline;
@@ -53,6 +53,8 @@ int tell_journal(const char *path, const struct iovec *fields, int n)
 
 		if (!value)
 			return -EINVAL;
+		if (used + 4 > ARRAY_SIZE(iov))
+			return -E2BIG;
 		if (memchr(text, '\n', length)) {
 			iov[used++] = (struct iovec){text, (size_t)(value - text)};
 			value++;

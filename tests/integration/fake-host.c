@@ -142,6 +142,14 @@ int host_journal_send(const struct iovec *iov, int n)
 	return send(fd, message, used, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+const char *host_bus_address(void)
+{
+	static char address[300];
+
+	snprintf(address, sizeof(address), "unix:path=%s/bus", need_env("SMMU_RAS_TEST_ROOT"));
+	return address;
+}
+
 bool host_stderr_is_journal(void)
 {
 	return true;
