@@ -79,7 +79,9 @@ static const struct {
 	{HAS_WAIT, "      --no-wait          do not follow it to the end\n"},
 	{HAS_ROOT,
 	 "      --root=DIR         the policy of the system below DIR, whoever owns it\n"},
-	{HAS_POLICY, "      --policy=PATH      a policy file, or a directory as /etc/smmu-rasd\n"},
+	{HAS_POLICY,
+	 "      --policy=PATH      a policy file, or a directory as " SMMU_RAS_SYSCONFDIR
+	 "/smmu-rasd\n"},
 	{HAS_MATCH, "      --driver=, --vendor=, --device=, --class=, --iommu=, --reason=,\n"
 		    "      --address=, --slot=  explain a device that is like this\n"},
 	{HAS_JSON, "      --json[=pretty|short]  for programs; smmu-rasctl(1) describes it\n"},
