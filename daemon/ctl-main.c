@@ -67,6 +67,11 @@ static const struct verb {
 	 "  policy explain [DEV]     which rule applies to a device, and why not those before it;\n"
 	 "                           --driver= and so on put other things in place of its own\n"
 	 "  policy show              all rules in the order in which they are tried\n"},
+	{"simulate", ctl_simulate, HAS_JSON | HAS_POLICY | HAS_MATCH, "[EVENTS.json]",
+	 "what the daemon would do",
+	 "Runs a policy over made-up or recorded events and prints what smmu-rasd would do, with\n"
+	 "a clock of its own: needs neither root, nor devices, nor our kernel. Without a file it\n"
+	 "makes up one fence.\n"},
 };
 
 static const struct {
@@ -178,6 +183,7 @@ static const struct option long_options[] = {
 	{"driver", required_argument, NULL, OPTION_MATCH + MATCH_DRIVER},
 	{"iommu", required_argument, NULL, OPTION_MATCH + MATCH_IOMMU},
 	{"reason", required_argument, NULL, OPTION_MATCH + MATCH_REASON},
+	{"slot", required_argument, NULL, OPTION_MATCH + MATCH_SLOT},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{0},

@@ -1,180 +1,351 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* smmu-rasctl policy check [FILE], policy explain DEV. */
+/* smmu-rasctl policy check, explain, show. */
+#include <ctype.h>
 #include <errno.h>
 
-#include "ctl.h"
-#include "policy.h"
+#include "ctl-rule.h"
+#include "ctl-show.h"
 #include "sysfs.h"
 
-static int load(const char *file, struct policy **ret)
-{
-	char error[POLICY_ERROR_SIZE];
-	char visible[4 * POLICY_ERROR_SIZE];
-	int r = file ? policy_load_file(file, ret, error) : policy_load(ret, error);
+/* --- check ------------------------------------------------------------------------------------ */
 
-	if (r < 0) {
-		fprintf(stderr, "%s\n", str_visible(visible, sizeof(visible), error));
-		return CTL_FAILURE;
-	}
-	return CTL_OK;
+/* An error of the policy in its parts: FILE:LINE:COLUMN: TEXT, or FILE: TEXT. */
+struct mistake {
+	char file[512];
+	unsigned int line; /* 0: not about a line */
+	unsigned int column;
+	const char *text;
+};
+
+/* Reads ":12:3: " at @s. Returns what follows, or NULL. */
+static const char *parse_place(const char *s, struct mistake *ret)
+{
+	char *end;
+
+	if (s[0] != ':' || !isdigit((unsigned char)s[1]))
+		return NULL;
+	ret->line = (unsigned int)strtoul(s + 1, &end, 10);
+	if (end[0] != ':' || !isdigit((unsigned char)end[1]))
+		return NULL;
+	ret->column = (unsigned int)strtoul(end + 1, &end, 10);
+	return end[0] == ':' && end[1] == ' ' ? end + 2 : NULL;
 }
 
-static int check(const struct ctl *ctl, const char *file)
+static void parse_mistake(const char *error, struct mistake *ret)
 {
-	struct policy *policy = NULL;
-	int r = load(file, &policy);
+	const char *at = error;
+	const char *text = NULL;
 
-	if (r != CTL_OK)
-		return r;
+	*ret = (struct mistake){.text = error};
+	for (; *at && !text; at++)
+		text = parse_place(at, ret);
+	if (text) {
+		at--;
+	} else {
+		ret->line = 0;
+		at = strstr(error, ": ");
+		if (!at)
+			return;
+		text = at + 2;
+	}
+	ret->text = text;
+	snprintf(ret->file, sizeof(ret->file), "%.*s", (int)(at - error), error);
+}
+
+/* As compilers write it, so that editors and CI find the place. */
+static void print_mistake(const char *error)
+{
+	struct mistake m;
+
+	parse_mistake(error, &m);
+	if (m.line)
+		fprintf(stderr, "%s:%u:%u: error: %s\n", VISIBLE(m.file), m.line, m.column,
+			VISIBLE(m.text));
+	else if (m.file[0])
+		fprintf(stderr, "%s: error: %s\n", VISIBLE(m.file), VISIBLE(m.text));
+	else
+		fprintf(stderr, "error: %s\n", VISIBLE(m.text));
+}
+
+static json_t *mistake_json(const char *error)
+{
+	struct mistake m;
+
+	parse_mistake(error, &m);
+	return json_pack("{s:o, s:o, s:o, s:o}", "file", ctl_json_text(m.file), "line",
+			 m.line ? json_integer(m.line) : json_null(), "column",
+			 m.line ? json_integer(m.column) : json_null(), "message",
+			 ctl_json_text(m.text));
+}
+
+/* Checks one file, or with NULL the policy on disk. Returns whether it is good. */
+static bool check_one(const struct ctl *ctl, const char *file, json_t *files)
+{
+	char error[POLICY_ERROR_SIZE];
+	struct policy *policy = NULL;
+	int r = file ? policy_load_file(file, &policy, error)
+		     : rule_load_policy(ctl, &policy, error);
+	size_t n = r < 0 ? 0 : policy->n_rules - 1;
+	const char *sources = r < 0 ? NULL : policy->sources;
+
 	if (ctl->json)
-		r = ctl_print_json(ctl, json_pack("{s:b, s:I, s:s?}", "valid", 1, "rules",
-						  (json_int_t)policy->n_rules - 1, "sources",
-						  policy->sources));
-	else if (policy->sources)
-		printf("%s: good, %zu rule%s\n", VISIBLE(policy->sources), policy->n_rules - 1,
-		       policy->n_rules == 2 ? "" : "s");
+		json_array_append_new(files,
+				      json_pack("{s:b, s:I, s:s?, s:o}", "valid", r >= 0, "rules",
+						(json_int_t)n, "sources", sources, "error",
+						r < 0 ? mistake_json(error) : json_null()));
+	else if (r < 0)
+		print_mistake(error);
+	else if (sources)
+		printf("%s: good, %zu rule%s\n", VISIBLE(sources), n, n == 1 ? "" : "s");
 	else
 		printf("There is no policy file; the built-in rule applies to all devices\n");
 	policy_unref(policy);
-	return r;
+	return r >= 0;
 }
 
-/* What a device is, and the strings that say so. */
-struct subject {
-	struct match_subject match;
-	char vendor[16];
-	char device[16];
-	char class[16];
-	char driver[RAS_NAME_SIZE];
-	struct ras_device kernel;
-};
-
-static const char *number(const char *dev, const char *attr, char *buf, size_t size)
+static int check(const struct ctl *ctl, int argc, char **argv)
 {
-	if (sysfs_read("pci", dev, attr, buf, size) < 0)
-		return "";
-	return strncmp(buf, "0x", 2) == 0 ? buf + 2 : buf;
+	json_t *files = json_array();
+	bool good = true;
+	int r = CTL_OK;
+
+	if (argc == 0)
+		good = check_one(ctl, NULL, files);
+	for (int i = 0; i < argc; i++)
+		good = check_one(ctl, argv[i], files) && good;
+	if (!ctl->json) {
+		json_decref(files);
+	} else if (json_array_size(files) == 1) {
+		r = ctl_print_json(ctl, json_incref(json_array_get(files, 0)));
+		json_decref(files);
+	} else {
+		r = ctl_print_json(ctl, json_pack("{s:b, s:o}", "valid", good, "files", files));
+	}
+	return r != CTL_OK ? r : good ? CTL_OK : CTL_FAILURE;
 }
 
-static void fill_subject(const char *name, struct subject *s)
+static int load(const struct ctl *ctl, struct policy **ret)
 {
-	struct kernel_link link = KERNEL_LINK_NONE;
-	struct device_record record;
-	char text[160];
+	char error[POLICY_ERROR_SIZE];
+	int r = rule_load_policy(ctl, ret, error);
 
-	/* Without the kernel's part everything but iommu and reason is known. */
-	memset(&s->kernel, 0, sizeof(s->kernel));
-	if (kernel_link_open(&link, false, 0) >= 0 && kernel_link_resolve(&link) >= 0)
-		(void)kernel_link_request(&link, IOMMU_RAS_CMD_DEVICE_GET, "pci", name, &s->kernel,
-					  text, sizeof(text));
-	kernel_link_close(&link);
-	(void)sysfs_link("pci", name, "driver", s->driver, sizeof(s->driver));
-	if (state_load("pci", name, &record) >= 0 && record.prepared)
-		memcpy(s->driver, record.driver, sizeof(s->driver));
-	s->match = (struct match_subject){.values = {
-						  [MATCH_ADDRESS] = name,
-						  [MATCH_DRIVER] = s->driver,
-						  [MATCH_IOMMU] = s->kernel.iommu,
-					  }};
-	s->match.values[MATCH_VENDOR] = number(name, "vendor", s->vendor, sizeof(s->vendor));
-	s->match.values[MATCH_DEVICE] = number(name, "device", s->device, sizeof(s->device));
-	s->match.values[MATCH_CLASS] = number(name, "class", s->class, sizeof(s->class));
-	s->match.values[MATCH_REASON] =
-		ras_reason_name(s->kernel.reason ? s->kernel.reason : IOMMU_RAS_REASON_ATC_TIMEOUT);
+	if (r < 0)
+		print_mistake(error);
+	return r < 0 ? CTL_FAILURE : CTL_OK;
 }
 
-static const char *steps_text(const struct rule *rule, char *buf, size_t size)
+/* --- explain ---------------------------------------------------------------------------------- */
+
+/* Puts what the command line says in place of what the device is. */
+static bool override(struct match_subject *subject, const struct ctl *ctl)
 {
+	bool any = false;
+
+	for (enum match_key key = 0; key < _MATCH_MAX; key++) {
+		const char *value = ctl->match[key];
+
+		if (!value)
+			continue;
+		/* Rules, as lspci, leave out the "0x" of sysfs. */
+		if ((key == MATCH_VENDOR || key == MATCH_DEVICE || key == MATCH_CLASS) &&
+		    strncasecmp(value, "0x", 2) == 0)
+			value += 2;
+		subject->values[key] = value;
+		any = true;
+	}
+	return any;
+}
+
+static void print_subject(const char *name, const struct match_subject *subject, bool fenced)
+{
+	char text[512] = "";
 	size_t used = 0;
 
-	buf[0] = '\0';
-	for (size_t i = 0; i < rule->n_steps && used < size; i++)
-		used += (size_t)snprintf(buf + used, size - used, "%s%s", i ? ", " : "",
-					 step_name(rule->steps[i].kind));
-	return buf;
+	for (enum match_key key = 0; key < _MATCH_MAX && used < sizeof(text); key++) {
+		const char *value = subject->values[key];
+
+		if (key == MATCH_ADDRESS || !value || !value[0])
+			continue;
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %s",
+					 used ? ", " : "", match_key_name(key), value);
+	}
+	printf("%s: ", name ? name : "Such a device");
+	print_wrapped(VISIBLE(text), 2);
+	if (name && !fenced)
+		printf("It is not fenced now; if it were:\n");
 }
 
-static json_t *steps_json(const struct rule *rule)
+static json_t *tried_json(const struct rule *rule, const struct match_result *result)
 {
-	json_t *steps = json_array();
+	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "rule", rule->name, "origin", rule->origin,
+			 "mismatch", result->name, "value", json_string(VISIBLE(result->value)),
+			 "wanted", json_string(VISIBLE(result->wanted)));
+}
 
-	for (size_t i = 0; i < rule->n_steps; i++)
-		json_array_append_new(steps, json_string(step_name(rule->steps[i].kind)));
-	return steps;
+static void print_tried(const struct rule *rule, const struct match_result *result)
+{
+	char text[1024];
+
+	if (result->value[0])
+		snprintf(text, sizeof(text), "%s (%s): it wants %s %s, and this is \"%s\"",
+			 rule->name, rule->origin, result->name, result->wanted, result->value);
+	else
+		snprintf(text, sizeof(text), "%s (%s): it wants %s %s, and this has none",
+			 rule->name, rule->origin, result->name, result->wanted);
+	printf("  no   ");
+	print_wrapped(VISIBLE(text), 7);
+}
+
+/* The rules behind the one that applies, which are not asked. */
+static void print_rest(const struct policy *policy, size_t from)
+{
+	char text[512] = "";
+	size_t used = 0;
+
+	for (size_t i = from; i < policy->n_rules && used < sizeof(text); i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? ", " : "",
+					 policy->rules[i]->name);
+	if (used == 0)
+		return;
+	printf("  -    not asked: ");
+	print_wrapped(VISIBLE(text), 18);
+}
+
+static int explain_subject(const struct ctl *ctl, const struct policy *policy, const char *name,
+			   const struct match_subject *subject, bool fenced)
+{
+	json_t *tried = json_array();
+	json_t *json;
+	size_t i;
+
+	if (!ctl->json) {
+		pager_open(ctl->pager);
+		print_subject(name, subject, fenced);
+	}
+	/* A finished policy ends with a rule for everything. */
+	for (i = 0; i < policy->n_rules; i++) {
+		struct match_result result;
+
+		if (rule_explain(policy->rules[i], subject, &result))
+			break;
+		if (ctl->json)
+			json_array_append_new(tried, tried_json(policy->rules[i], &result));
+		else
+			print_tried(policy->rules[i], &result);
+	}
+	if (i == policy->n_rules) {
+		json_decref(tried);
+		return CTL_FAILURE;
+	}
+	if (ctl->json) {
+		json = rule_to_json(policy->rules[i]);
+		json_object_set_new(json, "device", ctl_json_text(name ? name : ""));
+		json_object_set_new(json, "fenced", json_boolean(fenced));
+		json_object_set_new(json, "rule", json_string(policy->rules[i]->name));
+		json_object_set_new(json, "tried", tried);
+		return ctl_print_json(ctl, json);
+	}
+	json_decref(tried);
+	printf("  %syes  %s%s (%s)\n", color(COLOR_GOOD), VISIBLE(policy->rules[i]->name),
+	       color(COLOR_NONE), VISIBLE(policy->rules[i]->origin));
+	rule_print(policy->rules[i], 7);
+	print_rest(policy, i + 1);
+	return CTL_OK;
 }
 
 static int explain(const struct ctl *ctl, const char *device)
 {
+	struct machine m = {0};
+	struct story story = {0};
+	struct device_subject s = {
+		.match = {.values = {
+				  [MATCH_REASON] = ras_reason_name(IOMMU_RAS_REASON_ATC_TIMEOUT),
+			  }}};
 	struct policy *policy = NULL;
-	struct subject s;
-	char name[PCI_NAME_SIZE];
-	char steps[256];
-	json_t *tried = json_array();
-	const struct rule *rule = NULL;
-	int r = ctl_find_device(device, name);
+	char name[PCI_NAME_SIZE] = "";
+	char text[160];
+	bool fenced = false;
+	int r = CTL_OK;
 
-	if (r == CTL_OK && !sysfs_device_exists("pci", name)) {
-		fprintf(stderr, "There is no PCI device %s; lspci -D lists those that are\n", name);
-		r = CTL_NO_DEVICE;
+	if (device) {
+		r = ctl_find_device(device, name);
+		if (r != CTL_OK)
+			return r;
+		/* Without the kernel's part everything but iommu and reason is known. */
+		(void)show_read(name, &story, &m, text, sizeof(text));
+		fenced = story.device.state != IOMMU_RAS_STATE_ACTIVE;
+		show_subject(&s, &story);
+		story_clear(&story);
 	}
+	if (!override(&s.match, ctl) && !device) {
+		fprintf(stderr, "Say which device, or what it is like: smmu-rasctl policy explain "
+				"01:00.0, or: smmu-rasctl policy explain --driver=nvme\n");
+		return CTL_USAGE;
+	}
+	r = load(ctl, &policy);
 	if (r == CTL_OK)
-		r = load(NULL, &policy);
+		r = explain_subject(ctl, policy, device ? name : NULL, &s.match, fenced);
+	policy_unref(policy);
+	return r;
+}
+
+/* --- show ------------------------------------------------------------------------------------- */
+
+static int show(const struct ctl *ctl)
+{
+	struct policy *policy = NULL;
+	json_t *rules = json_array();
+	char match[512];
+	int r = load(ctl, &policy);
+
 	if (r != CTL_OK) {
-		json_decref(tried);
+		json_decref(rules);
 		return r;
 	}
-	fill_subject(name, &s);
-	if (!ctl->json)
-		printf("%s: vendor %s, device %s, class %s, driver %s, reason %s%s\n", name,
-		       s.match.values[MATCH_VENDOR], s.match.values[MATCH_DEVICE],
-		       s.match.values[MATCH_CLASS], s.driver[0] ? VISIBLE(s.driver) : "none",
-		       s.match.values[MATCH_REASON], s.kernel.reason ? "" : " (if it were fenced)");
-	for (size_t i = 0; i < policy->n_rules && !rule; i++) {
-		const struct rule *candidate = policy->rules[i];
-		enum match_key key = rule_mismatch(candidate, &s.match);
+	if (!ctl->json) {
+		pager_open(ctl->pager);
+		printf("Files, in the order in which their rules are tried: ");
+		print_wrapped(policy->sources ? VISIBLE(policy->sources) : "none", 2);
+		printf("Recoveries at the same time: %u\n", policy->max_parallel);
+	}
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct rule *rule = policy->rules[i];
 
-		if (key == _MATCH_MAX)
-			rule = candidate;
-		else if (ctl->json)
-			json_array_append_new(tried, json_pack("{s:s, s:s, s:s, s:s}", "rule",
-							       candidate->name, "origin",
-							       candidate->origin, "mismatch",
-							       match_key_name(key), "value",
-							       s.match.values[key]));
-		else
-			printf("  no   %s (%s): %s is \"%s\"\n", VISIBLE(candidate->name),
-			       VISIBLE(candidate->origin), match_key_name(key),
-			       VISIBLE(s.match.values[key]));
+		if (ctl->json) {
+			json_array_append_new(rules, rule_to_json(rule));
+			continue;
+		}
+		printf("\n%s%s%s (%s)\n", color(COLOR_HEAD), VISIBLE(rule->name), color(COLOR_NONE),
+		       VISIBLE(rule->origin));
+		printf("  for        ");
+		print_wrapped(VISIBLE(rule_match_text(rule, match, sizeof(match))), 13);
+		rule_print(rule, 2);
 	}
-	if (!rule) {
-		/* A finished policy ends with a rule for everything. */
-		r = CTL_FAILURE;
-	} else if (ctl->json) {
-		r = ctl_print_json(ctl, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "device", name,
-						  "rule", rule->name, "origin", rule->origin,
-						  "action", action_name(rule->action), "steps",
-						  steps_json(rule), "tried", json_incref(tried)));
-	} else {
-		printf("  yes  %s (%s): %s", VISIBLE(rule->name), VISIBLE(rule->origin),
-		       action_name(rule->action));
-		if (rule->action == ACTION_RECOVER)
-			printf(": %s; up to %u attempts, %s for a step",
-			       steps_text(rule, steps, sizeof(steps)), rule->attempts,
-			       USEC_TEXT(rule->step_timeout));
-		putchar('\n');
-	}
-	json_decref(tried);
+	if (ctl->json)
+		r = ctl_print_json(ctl, json_pack("{s:s?, s:I, s:O}", "sources", policy->sources,
+						  "max_parallel", (json_int_t)policy->max_parallel,
+						  "rules", rules));
+	json_decref(rules);
 	policy_unref(policy);
 	return r;
 }
 
 int ctl_policy(const struct ctl *ctl, int argc, char **argv)
 {
-	if (argc >= 2 && argc <= 3 && streq(argv[1], "check"))
-		return check(ctl, argc == 3 ? argv[2] : NULL);
-	if (argc == 3 && streq(argv[1], "explain"))
-		return explain(ctl, argv[2]);
-	fprintf(stderr,
-		"Use: smmu-rasctl policy check [FILE], or: smmu-rasctl policy explain DEV\n");
+	static const char *const verbs[] = {"check", "explain", "show"};
+	const char *near = argc >= 2 ? ctl_closest(argv[1], verbs, ARRAY_SIZE(verbs)) : NULL;
+
+	if (argc >= 2 && streq(argv[1], "check"))
+		return check(ctl, argc - 2, argv + 2);
+	if (argc >= 2 && argc <= 3 && streq(argv[1], "explain"))
+		return explain(ctl, argc == 3 ? argv[2] : NULL);
+	if (argc == 2 && streq(argv[1], "show"))
+		return show(ctl);
+	if (near && !streq(near, argv[1]))
+		fprintf(stderr,
+			"\"policy\" has no verb \"%s\"; did you mean: smmu-rasctl policy %s\n",
+			VISIBLE(argv[1]), near);
+	else
+		fprintf(stderr, "Use: smmu-rasctl policy check [FILE...] | explain DEV | show\n");
 	return CTL_USAGE;
 }

@@ -200,7 +200,8 @@ static bool is_masked(int fd)
 }
 
 /* Returns 1 when there was a file, 0 when there is none, or -errno. */
-static int load_trusted(struct policy *policy, const char *path, bool main, char *error)
+static int load_trusted(struct policy *policy, const char *path, bool main, bool any_owner,
+			char *error)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	int r;
@@ -211,7 +212,7 @@ static int load_trusted(struct policy *policy, const char *path, bool main, char
 		return set_error(error, -errno, "%s: cannot open: %m", path);
 	if (is_masked(fd))
 		return 1;
-	r = check_owner(fd, path, false, error);
+	r = any_owner ? 0 : check_owner(fd, path, false, error);
 	if (r < 0)
 		return r;
 	r = read_file(policy, fd, path, main, error);
@@ -258,7 +259,7 @@ static int compare_drop_ins(const void *a, const void *b)
 }
 
 /* Adds the *.json of @dir/policy.d whose names are not in @list yet. */
-static int find_drop_ins(const char *dir, struct drop_ins *list, char *error)
+static int find_drop_ins(const char *dir, struct drop_ins *list, bool any_owner, char *error)
 {
 	char path[512];
 	struct dirent *entry;
@@ -266,7 +267,7 @@ static int find_drop_ins(const char *dir, struct drop_ins *list, char *error)
 	int r;
 
 	snprintf(path, sizeof(path), "%s/policy.d", dir);
-	r = check_dir(path, error);
+	r = any_owner ? 0 : check_dir(path, error);
 	if (r < 0)
 		return r;
 	d = opendir(path);
@@ -302,9 +303,10 @@ static int find_drop_ins(const char *dir, struct drop_ins *list, char *error)
 	return 0;
 }
 
-int policy_load(struct policy **ret, char error[static POLICY_ERROR_SIZE])
+/* From the one or two directories @dirs, the first of which counts more. */
+static int load_dirs(const char *const *dirs, size_t n_dirs, bool any_owner, struct policy **ret,
+		     char *error)
 {
-	const char *dirs[] = {host_dir(HOST_ETC), host_dir(HOST_LIB)};
 	_cleanup_(policy_unrefp) struct policy *policy = policy_new();
 	_cleanup_(drop_ins_clear) struct drop_ins drop_ins = {.n = 0};
 	int r;
@@ -312,25 +314,25 @@ int policy_load(struct policy **ret, char error[static POLICY_ERROR_SIZE])
 	error[0] = '\0';
 	if (!policy)
 		return set_error(error, -ENOMEM, "out of memory");
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
-		r = check_dir(dirs[i], error);
+	for (size_t i = 0; i < n_dirs; i++) {
+		r = any_owner ? 0 : check_dir(dirs[i], error);
 		if (r >= 0)
-			r = find_drop_ins(dirs[i], &drop_ins, error);
+			r = find_drop_ins(dirs[i], &drop_ins, any_owner, error);
 		if (r < 0)
 			return r;
 	}
 	qsort(drop_ins.files, drop_ins.n, sizeof(drop_ins.files[0]), compare_drop_ins);
 	/* Rules of drop-ins are tried before those of the main file. */
 	for (size_t i = 0; i < drop_ins.n; i++) {
-		r = load_trusted(policy, drop_ins.files[i]->path, false, error);
+		r = load_trusted(policy, drop_ins.files[i]->path, false, any_owner, error);
 		if (r < 0)
 			return r;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+	for (size_t i = 0; i < n_dirs; i++) {
 		char path[512];
 
 		snprintf(path, sizeof(path), "%s/policy.json", dirs[i]);
-		r = load_trusted(policy, path, true, error);
+		r = load_trusted(policy, path, true, any_owner, error);
 		if (r < 0)
 			return r;
 		if (r > 0)
@@ -342,6 +344,21 @@ int policy_load(struct policy **ret, char error[static POLICY_ERROR_SIZE])
 	*ret = policy;
 	policy = NULL;
 	return 0;
+}
+
+int policy_load(struct policy **ret, char error[static POLICY_ERROR_SIZE])
+{
+	const char *const dirs[] = {host_dir(HOST_ETC), host_dir(HOST_LIB)};
+
+	return load_dirs(dirs, ARRAY_SIZE(dirs), false, ret, error);
+}
+
+int policy_load_below(const char *etc, const char *lib, struct policy **ret,
+		      char error[static POLICY_ERROR_SIZE])
+{
+	const char *const dirs[] = {etc, lib};
+
+	return load_dirs(dirs, lib ? 2 : 1, true, ret, error);
 }
 
 int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE])

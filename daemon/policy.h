@@ -144,6 +144,13 @@ struct policy {
  */
 int policy_load(struct policy **ret, char error[static POLICY_ERROR_SIZE]);
 
+/*
+ * As policy_load() for other directories than those of this machine, whoever owns them: @etc in
+ * place of /etc/smmu-rasd, and @lib (may be NULL) in place of /usr/lib/smmu-rasd.
+ */
+int policy_load_below(const char *etc, const char *lib, struct policy **ret,
+		      char error[static POLICY_ERROR_SIZE]);
+
 /* As policy_load() for the one file @path, "-" for stdin, whoever owns it. */
 int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE]);
 

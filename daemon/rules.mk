@@ -41,7 +41,8 @@ DAEMON_RASD = rasd-main manager device device-table device-kernel device-load de
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \
 	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
-	ctl-recover ctl-fence ctl-policy $(DAEMON_PROTECT)
+	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-events ctl-simulate \
+	$(DAEMON_PROTECT)
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
 DAEMON_CTL_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_CTL))
