@@ -320,6 +320,8 @@ bool table_print(struct table *table, bool legend)
 	char *heads[TABLE_COLUMNS_MAX];
 	enum color head_colors[TABLE_COLUMNS_MAX];
 
+	if (table->n_columns == 0 || table->n_columns > TABLE_COLUMNS_MAX)
+		return false;
 	for (unsigned int c = 0; c < table->n_columns; c++) {
 		heads[c] = (char *)table->heads[c];
 		head_colors[c] = COLOR_HEAD;

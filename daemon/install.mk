@@ -14,6 +14,7 @@ INSTALL_TEXTS = \
 	units/smmu-ras.catalog:$(CATALOGDIR)/smmu-ras.catalog:644 \
 	config/policy.json:$(VENDORDIR)/policy.json:644 \
 	config/policy.schema.json:$(DATADIR)/smmu-rasd/policy.schema.json:644 \
+	config/smmu-rasctl.schema.json:$(DATADIR)/smmu-rasd/smmu-rasctl.schema.json:644 \
 	$(foreach file,$(wildcard config/examples/*.json),$(file):$(DOCDIR)/examples/$(notdir $(file)):644) \
 	$(foreach n,1 5 8,$(foreach file,$(wildcard daemon/man/*.$n),$(file):$(MANDIR)/man$n/$(notdir $(file)):644)) \
 	$(foreach file,$(wildcard daemon/completions/smmu-rasctl.bash),$(file):$(BASHCOMPDIR)/smmu-rasctl:644) \

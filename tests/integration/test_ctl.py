@@ -82,16 +82,3 @@ def ctl_monitor(b):
         b.kernel.wait(
             lambda: not any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()), "no subscription"
         )
-
-
-@test
-def ctl_policy(b):
-    b.policy([{"name": "one", "match": {"vendor": "8086"}}, {"name": "two", "match": {"class": "0108*"}}])
-    b.kernel.add(DEV)
-    check("2 rules" in b.ctl("policy", "check").stdout, "check")
-    text = b.ctl("policy", "explain", DEV).stdout
-    check('no   one' in text and 'vendor is "1b36"' in text and "yes  two" in text, text)
-    explained = json.loads(b.ctl("policy", "explain", DEV, "--json").stdout)
-    equal(explained["rule"], "two", "rule")
-    b.file("etc/policy.json", '{"rules": 3}')
-    check("expected a list" in b.ctl("policy", "check", status=1).stderr, "an error")

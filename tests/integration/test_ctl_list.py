@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the list, show and status of smmu-rasctl say."""
+
+import os
+
+import fakekernel
+from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.machine import add_disk
+from lib.messages import ISOLATED, PROTECTED
+from lib.terminal import on_terminal
+
+FAILS = 25
+
+
+def many_troubles(b):
+    """One device of each kind that somebody may find at night."""
+    b.policy(
+        [{"name": "by-hand", "match": {"driver": "nvidia"}, "action": "isolate"}],
+        attempts=2,
+        backoff=QUICK,
+    )
+    failing = b.kernel.add(DEV, driver="nvme")
+    failing.reset_result = FAILS
+    b.kernel.add("0000:02:00.0", driver="nvidia")
+    used = b.kernel.add("0000:03:00.0", driver="ahci")
+    add_disk(b, used, "sda", "8:0")
+    b.file("proc/self/mountinfo", "30 1 8:0 / /srv/data rw - ext4 /dev/sda rw\n")
+    b.kernel.add("0000:04:00.0", driver="mlx5_core")
+    hold = b.kernel.hold("0000:04:00.0/reset")
+    b.start()
+    for number, record in ((1, ISOLATED), (2, ISOLATED), (3, PROTECTED)):
+        b.kernel.fence(f"0000:0{number}:00.0")
+        b.wait_record(record, f"0000:0{number}:00.0")
+    b.kernel.fence("0000:04:00.0")
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    b.kernel.wait(
+        lambda: b.state("0000:03:00.0")["state"] == "isolated" and b.state("0000:04:00.0")["step"] == "reset", "records"
+    )
+    return hold
+
+
+@test
+def list_says_why_nothing_is_done(b):
+    hold = many_troubles(b)
+    lines = b.ctl().stdout.splitlines()
+    check("all attempts failed: reset: " in lines[1] and DEV in lines[1] and "2/2" in lines[1], lines[1])
+    check("isolated by rule by-hand" in lines[2], lines[2])
+    check("left fenced, in use by" in lines[3] and "/srv/data" in lines[3], lines[3])
+    # What is being dealt with comes behind what needs somebody.
+    check("0000:04:00.0" in lines[4] and "running reset for" in lines[4] and "1/2" in lines[4], lines[4])
+    check("3 devices need you" in lines[-1] and f"show {DEV}" in lines[-1], lines[-1])
+    b.ctl("status", status=11)
+    b.kernel.release(hold)
+
+
+@test
+def list_on_narrow_and_wide_terminals(b):
+    hold = many_troubles(b)
+    for width in (40, 60, 80, 120, 160, 250):
+        text, status = on_terminal(b, width, "list", "--no-legend", SYSTEMD_COLORS="0")
+        equal(status, 0, "exit status")
+        lines = text.splitlines()
+        equal(len(lines), 4, "lines")
+        for line in lines:
+            check(len(line) <= width, f"{len(line)} columns of {width}: {line}")
+            check("fenced" in line, line)
+        if width >= 60:
+            check("isolated by rule by-hand" in lines[1] and "running reset" in lines[3], text)
+        equal("atc-timeout" in text, width >= 120, "the reason is there")
+    b.kernel.release(hold)
+
+
+@test
+def colour_only_on_terminals_that_want_it(b):
+    b.kernel.add(DEV)
+    b.kernel.fence(DEV)
+    for env, wanted in (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"SYSTEMD_COLORS": "0"}, False),
+        ({"SYSTEMD_COLORS": "1", "TERM": "dumb"}, True),
+    ):
+        equal("\x1b[" in on_terminal(b, 80, **env)[0], wanted, f"colours with {env}")
+    check("\x1b" not in b.ctl().stdout, "no colours in a pipe")
+
+
+@test
+def pager_shows_it_and_can_be_switched_off(b):
+    b.kernel.add(DEV)
+    b.kernel.fence(DEV)
+    pager = {"SYSTEMD_PAGER": "sed s/^/PAGED:/", "SYSTEMD_COLORS": "0"}
+    check("PAGED:DEVICE" in on_terminal(b, 80, **pager)[0], "a pager")
+    check("PAGED" not in on_terminal(b, 80, "--no-pager", **pager)[0], "no pager")
+    # Who got root for this one command must not get a shell from a pager.
+    if os.geteuid() == 0:
+        check("PAGED" not in on_terminal(b, 80, SUDO_UID="1000", **pager)[0], "a pager of the user's")
+
+
+@test
+def all_is_well_only_when_it_is(b):
+    device = b.kernel.add(DEV)
+    for text, status in (("smmu-rasd does not run", 12), ("All is well", 0), ("the policy on disk has a mistake", 12)):
+        out = b.ctl().stdout
+        check(text in out, out)
+        equal("All is well" in out, status == 0, out)
+        b.ctl("status", status=status)
+        if status == 0:
+            b.file("etc/policy.json", '{"rules": 3}')
+        elif not b.daemon:
+            b.start()
+    check("policy.json:1:11" in b.ctl().stdout, b.ctl().stdout)
+    b.policy()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record")
+    check(f"{DEV} (virtio-pci) recovered" in b.ctl().stdout, b.ctl().stdout)
+    equal(b.ctl("--no-legend").stdout, "", "lines for programs")
+    check("recovered" in b.ctl("--all", "--no-legend").stdout, "all")
+
+
+@test
+def ats_that_is_enabled_is_seen(b):
+    config = bytearray(4096)
+    config[0x100:0x104] = (0x0001 | 1 << 16 | 0x148 << 20).to_bytes(4, "little")
+    config[0x148:0x14C] = (0x000F | 1 << 16).to_bytes(4, "little")
+    for name, enabled in ((DEV, True), ("0000:02:00.0", False)):
+        device = b.kernel.add(name, driver="nvme")
+        config[0x14F] = 0x80 if enabled else 0
+        with open(f"{device.path}/config", "wb") as f:
+            f.write(config)
+    # A list of capabilities that is a loop has an end for us.
+    loop = b.kernel.add("0000:03:00.0")
+    config[0x148:0x14C] = (0x0001 | 1 << 16 | 0x100 << 20).to_bytes(4, "little")
+    with open(f"{loop.path}/config", "wb") as f:
+        f.write(config)
+    check(f"1 device with ATS enabled: {DEV} (nvme)" in b.ctl().stdout, b.ctl().stdout)
+    check("ATS: enabled" in b.ctl("show", DEV).stdout, "show")
+
+
+@test
+def show_tells_the_story_and_what_to_do(b):
+    hold = many_troubles(b)
+    text = b.ctl("show", DEV).stdout
+    for words in (
+        "all attempts failed",
+        "2 of 2",
+        "nothing happens by itself",
+        "default (",
+        "none; nvme is to be bound again",
+        "What was done:",
+        "What to do:",
+        f"smmu-rasctl recover {DEV}",
+        f"journalctl -x -u smmu-rasd SMMU_RAS_DEVICE={DEV}",
+    ):
+        check(words in text, f"{words} in {text}")
+    steps = [line.split()[1:4] for line in text.splitlines() if " done " in line or " failed " in line]
+    check(["1", "unbind", "done"] in steps and ["2", "reset", "failed"] in steps, text)
+    text = b.ctl("show", "/dev/sda").stdout
+    check("filesystem /srv/data (sda)" in text and "recover --force 0000:03:00.0" in text, text)
+    text = b.ctl("show", "04:00.0").stdout
+    check("the step may take until" in text and "smmu-rasd is at it" in text, text)
+    b.kernel.release(hold)
+
+
+@test
+def a_stopped_daemon_hides_nothing(b):
+    hold = many_troubles(b)
+    b.kill()
+    text = b.ctl().stdout
+    check("all attempts failed" in text and "smmu-rasd does not run" in text, text)
+    check("interrupted in reset" in text, text)
+    check("systemctl start smmu-rasd" in b.ctl("show", "04:00.0").stdout, "what to do")
+    b.kernel.release(hold)
