@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <systemd/sd-bus.h>
 
+#include "host.h"
+
 #define BUS_NAME      "org.smmuras1"
 #define BUS_PATH      "/org/smmuras1"
 #define BUS_INTERFACE "org.smmuras1.Manager"
@@ -36,8 +38,8 @@ static int refused(const char *what, const char *dev, const sd_bus_error *error,
 		return no_daemon(what, dev);
 	if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) ||
 	    sd_bus_error_has_name(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED)) {
-		fprintf(stderr, "You may not %s %s; try it as root: sudo smmu-rasctl %s %s\n", what,
-			dev, what, dev);
+		fprintf(stderr, "You may not %s %s; try it as root, with sudo smmu-rasctl\n", what,
+			dev);
 		return CTL_REFUSED;
 	}
 	fprintf(stderr, "smmu-rasd does not %s %s: %s\n", what, dev, VISIBLE(reason));
@@ -45,37 +47,79 @@ static int refused(const char *what, const char *dev, const sd_bus_error *error,
 									       : CTL_REFUSED;
 }
 
-static int call(const char *method, const char *what, const char *dev, const bool *force)
+static int bus_open(sd_bus **ret)
 {
-	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
-	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-	int r = sd_bus_open_system(&bus);
+	int r = sd_bus_new(ret);
 
-	if (r < 0) {
-		fprintf(stderr, "Cannot reach the system bus: %s; smmu-rasd is asked over it\n",
-			strerror(-r));
-		return CTL_NO_DAEMON;
-	}
-	r = sd_bus_message_new_method_call(bus, &message, BUS_NAME, BUS_PATH, BUS_INTERFACE,
-					   method);
+	if (r >= 0)
+		r = sd_bus_set_address(*ret, host_bus_address());
+	if (r >= 0)
+		r = sd_bus_set_bus_client(*ret, true);
+	if (r >= 0)
+		r = sd_bus_start(*ret);
+	if (r >= 0)
+		return CTL_OK;
+	fprintf(stderr, "Cannot reach the system bus: %s; smmu-rasd is asked over it\n",
+		strerror(-r));
+	return CTL_NO_DAEMON;
+}
+
+/* Calls @method; without @dev it takes no arguments, and without @force no second one. */
+static int call(sd_bus *bus, const char *method, const char *dev, const bool *force,
+		sd_bus_error *error)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	int r = sd_bus_message_new_method_call(bus, &message, BUS_NAME, BUS_PATH, BUS_INTERFACE,
+					       method);
+
 	if (r >= 0)
 		r = sd_bus_message_set_allow_interactive_authorization(message, true);
-	if (r >= 0)
+	if (r >= 0 && dev)
 		r = sd_bus_message_append(message, "s", dev);
 	if (r >= 0 && force)
 		r = sd_bus_message_append(message, "b", (int)*force);
 	if (r >= 0)
-		r = sd_bus_call(bus, message, CALL_PATIENCE, &error, NULL);
+		r = sd_bus_call(bus, message, CALL_PATIENCE, error, NULL);
+	return r;
+}
+
+static int ask(const char *method, const char *what, const char *dev, const bool *force)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+	int r = bus_open(&bus);
+
+	if (r != CTL_OK)
+		return r;
+	r = call(bus, method, dev, force, &error);
 	return r < 0 ? refused(what, dev, &error, r) : CTL_OK;
 }
 
 int bus_call_recover(const char *dev, bool force)
 {
-	return call("Recover", "recover", dev, &force);
+	return ask("Recover", "recover", dev, &force);
 }
 
 int bus_call_isolate(const char *dev)
 {
-	return call("Isolate", "isolate", dev, NULL);
+	return ask("Isolate", "isolate", dev, NULL);
+}
+
+int bus_call_reload(char *mistake, size_t size)
+{
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+	int r = bus_open(&bus);
+
+	mistake[0] = '\0';
+	if (r != CTL_OK)
+		return r;
+	r = call(bus, "Reload", NULL, NULL, &error);
+	if (r >= 0)
+		return CTL_OK;
+	if (sd_bus_error_has_name(&error, "org.smmuras1.Error.PolicyRefused") && error.message) {
+		str_copy(mistake, size, error.message);
+		return CTL_FAILURE;
+	}
+	return refused("reload", "the policy", &error, r);
 }

@@ -13,4 +13,10 @@
 int bus_call_recover(const char *dev, bool force);
 int bus_call_isolate(const char *dev);
 
+/*
+ * Has the daemon read its policy again. CTL_FAILURE with @mistake of @size bytes filled when it
+ * refuses the policy on disk; otherwise as above.
+ */
+int bus_call_reload(char *mistake, size_t size);
+
 #endif

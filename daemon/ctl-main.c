@@ -60,13 +60,15 @@ static const struct verb {
 	 "Lifts the fence of a sanitized device, one that was reset since it was fenced. The\n"
 	 "kernel refuses for all others.\n"},
 	{"policy", ctl_policy, HAS_JSON | HAS_ROOT | HAS_MATCH,
-	 "check [FILE...] | explain DEV | show", "check, explain or show the policy",
+	 "check [FILE...] | explain DEV | show | reload",
+	 "check, explain, show or reload the policy",
 	 "  policy check [FILE...]   read the policy on disk, or files (- for stdin); mistakes "
 	 "are\n"
 	 "                           printed as FILE:LINE:COLUMN: error: TEXT\n"
 	 "  policy explain [DEV]     which rule applies to a device, and why not those before it;\n"
 	 "                           --driver= and so on put other things in place of its own\n"
-	 "  policy show              all rules in the order in which they are tried\n"},
+	 "  policy show              all rules in the order in which they are tried\n"
+	 "  policy reload            have smmu-rasd read it again; fails when that is refused\n"},
 	{"simulate", ctl_simulate, HAS_JSON | HAS_POLICY | HAS_MATCH, "[EVENTS.json]",
 	 "what the daemon would do",
 	 "Runs a policy over made-up or recorded events and prints what smmu-rasd would do, with\n"

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 
+#include "ctl-bus.h"
 #include "ctl-rule.h"
 #include "ctl-show.h"
 #include "sysfs.h"
@@ -330,9 +331,26 @@ static int show(const struct ctl *ctl)
 	return r;
 }
 
+/* --- reload ----------------------------------------------------------------------------------- */
+
+/* systemctl reload cannot tell that the daemon refused; this can. */
+static int reload(const struct ctl *ctl)
+{
+	char mistake[POLICY_ERROR_SIZE];
+	int r = bus_call_reload(mistake, sizeof(mistake));
+
+	if (r == CTL_FAILURE && mistake[0]) {
+		print_mistake(mistake);
+		fprintf(stderr, "smmu-rasd refused it; the policy it had stays in force.\n");
+	}
+	if (r == CTL_OK && !ctl->json)
+		printf("smmu-rasd has read its policy again.\n");
+	return r;
+}
+
 int ctl_policy(const struct ctl *ctl, int argc, char **argv)
 {
-	static const char *const verbs[] = {"check", "explain", "show"};
+	static const char *const verbs[] = {"check", "explain", "show", "reload"};
 	const char *near = argc >= 2 ? ctl_closest(argv[1], verbs, ARRAY_SIZE(verbs)) : NULL;
 
 	if (argc >= 2 && streq(argv[1], "check"))
@@ -341,11 +359,14 @@ int ctl_policy(const struct ctl *ctl, int argc, char **argv)
 		return explain(ctl, argc == 3 ? argv[2] : NULL);
 	if (argc == 2 && streq(argv[1], "show"))
 		return show(ctl);
+	if (argc == 2 && streq(argv[1], "reload"))
+		return reload(ctl);
 	if (near && !streq(near, argv[1]))
 		fprintf(stderr,
 			"\"policy\" has no verb \"%s\"; did you mean: smmu-rasctl policy %s\n",
 			VISIBLE(argv[1]), near);
 	else
-		fprintf(stderr, "Use: smmu-rasctl policy check [FILE...] | explain DEV | show\n");
+		fprintf(stderr,
+			"Use: smmu-rasctl policy check [FILE...] | explain DEV | show | reload\n");
 	return CTL_USAGE;
 }

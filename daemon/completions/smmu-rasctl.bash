@@ -77,7 +77,7 @@ _smmu_rasctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$(__smmu_rasctl_devices fenced; __smmu_rasctl_devices all)" -- "$cur")
 		;;
 	policy:)
-		mapfile -t COMPREPLY < <(compgen -W 'check explain show' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'check explain show reload' -- "$cur")
 		;;
 	policy:check | simulate:*)
 		compopt -o filenames 2>/dev/null

@@ -56,7 +56,7 @@ def bash_completes_verbs_options_and_devices(b):
     equal(complete(b, "smmu-rasctl recover "), [DEV], "fenced devices")
     equal(complete(b, "smmu-rasctl recover 0000:0"), ["01:00.0"], "behind a colon")
     equal(complete(b, "smmu-rasctl fence "), [DEV, "0000:02:00.0"], "devices")
-    equal(complete(b, "smmu-rasctl policy "), ["check", "explain", "show"], "verbs of policy")
+    equal(complete(b, "smmu-rasctl policy "), ["check", "explain", "reload", "show"], "verbs of policy")
     equal(complete(b, "smmu-rasctl policy explain --reason=adm"), ["administrative"], "reasons")
     # All verbs that there are, and no others.
     verbs = [line.split()[0] for line in b.ctl("--help").stdout.splitlines() if line[:3] > "  a" and line[:2] == "  "]

@@ -4,7 +4,10 @@
 import subprocess
 
 from lib.bench import BINARIES, DEV, DEFAULT_STEPS, QUICK, check, equal, test
+from lib.bus import Bus
 from lib.machine import add_disk
+from lib.messages import ISOLATED
+from lib.schema import conforms
 from lib.terminal import on_terminal
 from fakekernel import ACTIVE, FENCED, SANITIZED
 
@@ -65,7 +68,6 @@ def a_drill_without_a_daemon_says_how_to_end_it(b):
 
 @test
 def without_a_bus_it_says_whom_to_start(b):
-    b.env["DBUS_SYSTEM_BUS_ADDRESS"] = f"unix:path={b.root}/no-bus"
     b.kernel.add(DEV)
     b.kernel.fence(DEV)
     check("system bus" in b.ctl("recover", DEV, status=5).stderr, "recover")
@@ -86,3 +88,83 @@ def a_drill_that_is_interrupted_goes_on(b):
     equal(drill.returncode, 1, "exit status")
     b.kernel.release(hold)
     b.kernel.wait(lambda: device.state == ACTIVE and device.driver, "its recovery")
+
+
+def isolated(b, bus, **policy):
+    bus.start()
+    b.policy(attempts=1, backoff=QUICK, **policy)
+    device = b.kernel.add(DEV)
+    device.reset_result = 25
+    b.start()
+    bus.wait_on_bus()
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "isolation")
+    return device
+
+
+@test
+def recover_follows_to_the_end(b):
+    with Bus(b) as bus:
+        device = isolated(b, bus)
+        done = b.ctl("recover", DEV, status=7)
+        check("reset failed" in done.stdout and "isolated" in done.stderr, done)
+        device.reset_result = 0
+        done = b.ctl("recover", DEV)
+        check("attempt 1 begins" in done.stdout and "works again" in done.stdout, done.stdout)
+        equal((device.state, device.driver), (ACTIVE, device.home), "the device")
+        check("not fenced" in b.ctl("recover", DEV, status=6).stderr, "not fenced")
+        lines = b.ctl("fence", "--yes", "--json", DEV).stdout.splitlines()
+        check([conforms(line, "monitor") for line in lines], "lines for programs")
+
+
+@test
+def isolate_holds_until_somebody_asks_to_recover(b):
+    with Bus(b) as bus:
+        bus.start()
+        b.policy(attempts=5, backoff={"first": "1h", "max": "1h"})
+        device = b.kernel.add(DEV)
+        device.reset_result = 25
+        b.start()
+        bus.wait_on_bus()
+        b.kernel.fence(DEV)
+        b.kernel.wait(lambda: (b.state() or {}).get("state") == "backoff", "a backoff")
+        text, status = on_terminal(b, 100, "isolate", DEV, answer="n\n")
+        equal((status, b.state()["state"]), (8, "backoff"), text)
+        check("is isolated" in b.ctl("isolate", "--yes", DEV).stdout, "isolate")
+        check("somebody asked for it" in b.ctl().stdout, b.ctl().stdout)
+        device.reset_result = 0
+        b.ctl("recover", "--no-wait", DEV)
+        b.kernel.wait(lambda: device.state == ACTIVE and device.driver, "its recovery")
+
+
+@test
+def force_recovers_what_is_in_use_and_asks_before(b):
+    with Bus(b) as bus:
+        bus.start()
+        b.policy()
+        device = b.kernel.add(DEV)
+        add_disk(b, device, "vda", "254:0")
+        b.file("proc/self/mountinfo", "30 1 254:0 / /srv rw - ext4 /dev/vda rw\n")
+        b.start()
+        bus.wait_on_bus()
+        b.kernel.fence(DEV)
+        b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "protection")
+        check("in use by filesystem /srv" in b.ctl("recover", DEV, status=7).stderr, "without force")
+        check("--yes" in b.ctl("recover", "--force", DEV, status=8).stderr, "nobody to ask")
+        equal(device.state, FENCED, "state")
+        b.ctl("recover", "--force", "--yes", DEV)
+        equal(device.state, ACTIVE, "state")
+
+
+@test
+def a_refused_policy_fails_the_reload(b):
+    with Bus(b) as bus:
+        bus.start()
+        b.policy()
+        b.start()
+        bus.wait_on_bus()
+        b.ctl("policy", "reload")
+        b.file("etc/policy.json", '{"rules": 3}')
+        error = b.ctl("policy", "reload", status=1).stderr
+        check("etc/policy.json:1:11: error: rules: expected a list" in error and "stays in force" in error, error)
