@@ -74,6 +74,9 @@ static const struct verb {
 	 "Runs a policy over made-up or recorded events and prints what smmu-rasd would do, with\n"
 	 "a clock of its own: needs neither root, nor devices, nor our kernel. Without a file it\n"
 	 "makes up one fence.\n"},
+	{"metrics", ctl_metrics, 0, "", "numbers for a monitoring system",
+	 "Prints OpenMetrics text: what is fenced now, and what smmu-rasd has counted since the\n"
+	 "machine was started. node_exporter finds the like in /run/smmu-rasd/metrics.prom.\n"},
 };
 
 static const struct {

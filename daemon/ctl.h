@@ -56,6 +56,7 @@ int ctl_isolate(const struct ctl *ctl, int argc, char **argv);
 int ctl_fence(const struct ctl *ctl, int argc, char **argv);
 int ctl_reattach(const struct ctl *ctl, int argc, char **argv);
 int ctl_policy(const struct ctl *ctl, int argc, char **argv);
+int ctl_metrics(const struct ctl *ctl, int argc, char **argv);
 int ctl_simulate(const struct ctl *ctl, int argc, char **argv);
 
 /* --- ctl-common.c ----------------------------------------------------------------------------- */

@@ -41,7 +41,7 @@ DAEMON_RASD = rasd-main manager device device-table device-kernel device-load de
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \
 	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
-	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-events ctl-simulate \
+	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-events ctl-simulate ctl-metrics \
 	$(DAEMON_PROTECT)
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))
@@ -111,7 +111,7 @@ include daemon/install.mk
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-log test-journal test-pci-name test-kernel-msg test-policy test-policy-errors \
+TEST_UNITS = test-util test-log test-journal test-metrics test-pci-name test-kernel-msg test-policy test-policy-errors \
 	test-pci-slot test-recovery test-state test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)

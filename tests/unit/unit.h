@@ -8,6 +8,7 @@
 
 Suite *util_suite(void);
 Suite *log_suite(void);
+Suite *metrics_suite(void);
 Suite *journal_suite(void);
 Suite *pci_name_suite(void);
 Suite *kernel_msg_suite(void);
