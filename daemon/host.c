@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "tell.h"
@@ -121,6 +122,44 @@ int host_uevents_open(void)
 		return r;
 	}
 	return fd;
+}
+
+/* Never expires; only a jump of the clock makes it readable. */
+static int clock_arm(int fd)
+{
+	struct itimerspec never = {.it_value = {.tv_sec = INT64_MAX / 1000000000}};
+
+	return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0
+		       ? -errno
+		       : 0;
+}
+
+int host_clock_watch(void)
+{
+	int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = clock_arm(fd);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+int host_clock_jumped(int fd)
+{
+	uint64_t expirations;
+	int r;
+
+	if (read(fd, &expirations, sizeof(expirations)) >= 0)
+		return 0;
+	if (errno != ECANCELED)
+		return errno == EAGAIN ? 0 : -errno;
+	r = clock_arm(fd);
+	return r < 0 ? r : 1;
 }
 
 int host_sysfs_write(const char *path, const char *value)

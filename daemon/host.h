@@ -51,6 +51,16 @@ int host_route_dump(unsigned char family,
 int host_uevents_open(void);
 
 /*
+ * Opens a descriptor that becomes readable when the wall clock jumps: somebody set it, or the
+ * machine was resumed from suspend (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET).
+ * Returns a descriptor that the caller closes, or -errno.
+ */
+int host_clock_watch(void);
+
+/* Has it jumped since it was asked last, or opened? Returns 1, 0, or -errno. */
+int host_clock_jumped(int fd);
+
+/*
  * Writes @value to the sysfs attribute @path in one write(2), as sysfs needs it. May block for as
  * long as the kernel pleases, so it is for workers only. Returns 0 or -errno.
  */

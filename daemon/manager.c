@@ -8,10 +8,12 @@
 #include <time.h>
 
 #include "bus.h"
+#include "host.h"
 #include "journal.h"
 #include "log.h"
 #include "messages.h"
 #include "metrics.h"
+#include "policy-kept.h"
 #include "tell.h"
 
 /* What the kernel may be ahead of us before events are lost; a loss costs a dump. */
@@ -288,6 +290,49 @@ static int on_dumps(sd_event_source *s _unused_, int fd _unused_, uint32_t reven
 	return 0;
 }
 
+/*
+ * While the machine slept, or was a snapshot of itself, devices may have come and gone in ways that
+ * nobody made an event of; and what is shown in wall clock time may be wrong now. It costs a dump.
+ */
+static int on_clock_jump(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+			 void *userdata)
+{
+	struct manager *m = userdata;
+	int r = host_clock_jumped(fd);
+
+	if (r < 0) {
+		log_warning("The clock cannot be watched any more: %s", strerror(-r));
+		m->clock_source = sd_event_source_disable_unref(m->clock_source);
+		return 0;
+	}
+	if (r > 0 && m->events.family != 0) {
+		log_info(
+			"The clock jumped, or the machine was suspended; asking the kernel for all "
+			"devices");
+		dump_start(m);
+	}
+	return 0;
+}
+
+/* Without it, resynchronisation waits for the next gap. */
+static void clock_setup(struct manager *m)
+{
+	int fd = host_clock_watch();
+	int r;
+
+	if (fd < 0) {
+		log_warning("The clock cannot be watched: %s", strerror(-fd));
+		return;
+	}
+	r = sd_event_add_io(m->event, &m->clock_source, fd, EPOLLIN, on_clock_jump, m);
+	if (r < 0) {
+		log_warning("The clock cannot be watched: %s", strerror(-r));
+		close(fd);
+		return;
+	}
+	(void)sd_event_source_set_io_fd_own(m->clock_source, true);
+}
+
 static int kernel_setup(struct manager *m)
 {
 	int r = kernel_link_open(&m->events, true, EVENTS_RCVBUF);
@@ -315,6 +360,7 @@ static int kernel_setup(struct manager *m)
 		log_error("Cannot watch a netlink socket: %s", strerror(-r));
 		return r;
 	}
+	clock_setup(m);
 	r = kernel_link_resolve(&m->dumps);
 	if (r == -ENOENT) {
 		family_missing(m);
@@ -350,6 +396,17 @@ static int isolating_policy(struct policy **ret)
 	return policy_finish(policy);
 }
 
+static bool kept_policy(struct policy **ret)
+{
+	char error[POLICY_ERROR_SIZE];
+	int r = policy_load_kept(ret, error);
+
+	if (r < 0 && r != -ENOENT)
+		log_error("%s; the policy that was kept is of no use", error);
+	return r >= 0;
+}
+
+/* Returns 0; or -errno when the policy on disk is refused, and another one is in force. */
 static int load_policy(struct manager *m)
 {
 	struct policy *policy = NULL;
@@ -358,16 +415,27 @@ static int load_policy(struct manager *m)
 
 	m->policy_refused = r < 0;
 	if (r < 0) {
+		const char *consequence = "The policy in force stays";
+
+		if (!m->policy && kept_policy(&m->policy))
+			consequence = "The last good one is in force, which was kept in "
+				      "/run/smmu-rasd, until this is mended and systemctl reload "
+				      "smmu-rasd is run";
+		else if (!m->policy)
+			consequence = "There is no policy to start with: devices stay fenced until "
+				      "this is mended and systemctl reload smmu-rasd is run";
 		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
-		log_record_send(&record, "%s. %s", m->policy_error,
-				m->policy ? "The policy in force stays"
-					  : "There is no policy to start with: devices stay fenced "
-					    "until this is mended and systemctl reload smmu-rasd "
-					    "is run");
+		log_record_send(&record, "%s. %s", m->policy_error, consequence);
 		return m->policy ? r : isolating_policy(&m->policy);
 	}
 	policy_unref(m->policy);
 	m->policy = policy;
+	r = policy_keep(policy);
+	if (r < 0)
+		log_warning("Cannot keep a copy of the policy in /run/smmu-rasd: %s; a daemon that "
+			    "is started while the policy is bad would have none",
+			    strerror(-r));
+	policy_drop_texts(policy);
 	log_record_init(&record, LOG_INFO, MESSAGE_POLICY_LOADED);
 	if (policy->sources)
 		log_record_send(&record, "Policy loaded from %s: %zu rule%s", policy->sources,
@@ -547,9 +615,6 @@ static int manager_setup(struct manager *m)
 		log_error("Cannot set a timer: %s", strerror(-r));
 		return r;
 	}
-	r = load_policy(m);
-	if (r < 0)
-		return r;
 	r = state_open();
 	if (r == -EBUSY)
 		log_error("Another smmu-rasd is running");
@@ -557,6 +622,11 @@ static int manager_setup(struct manager *m)
 		log_error("Cannot use /run/smmu-rasd: %s", strerror(-r));
 	if (r < 0)
 		return r;
+	(void)load_policy(m);
+	if (!m->policy) {
+		log_error("Out of memory");
+		return -ENOMEM;
+	}
 	r = state_load_all(load_device, m);
 	if (r >= 0)
 		r = m->load_error;
@@ -633,6 +703,7 @@ void manager_free(struct manager *m)
 	sd_event_source_disable_unref(m->events_source);
 	sd_event_source_disable_unref(m->dumps_source);
 	sd_event_source_disable_unref(m->dump_retry);
+	sd_event_source_disable_unref(m->clock_source);
 	sd_event_source_disable_unref(m->stop_timer);
 	kernel_link_close(&m->events);
 	kernel_link_close(&m->dumps);

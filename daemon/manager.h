@@ -30,6 +30,7 @@ struct manager {
 	sd_event_source *events_source;
 	sd_event_source *dumps_source;
 	sd_event_source *dump_retry;
+	sd_event_source *clock_source;
 	uint64_t last_seq;   /* of the family's events; 0: none yet */
 	uint64_t generation; /* of the dump that runs, or ran last */
 	bool dumping;

@@ -100,6 +100,19 @@ static void free_commands(struct command *command)
 	}
 }
 
+void policy_drop_texts(struct policy *policy)
+{
+	struct policy_text *next;
+
+	for (struct policy_text *t = policy->texts; t; t = next) {
+		next = t->next;
+		free(t->file);
+		free(t->text);
+		free(t);
+	}
+	policy->texts = NULL;
+}
+
 struct policy *policy_unref(struct policy *policy)
 {
 	if (!policy || --policy->refs > 0)
@@ -110,6 +123,7 @@ struct policy *policy_unref(struct policy *policy)
 	free_commands(policy->commands);
 	free(policy->rules);
 	free(policy->sources);
+	policy_drop_texts(policy);
 	free(policy);
 	return NULL;
 }
@@ -174,6 +188,26 @@ static int check_owner(int fd, const char *path, bool is_dir, char *error)
 	return 0;
 }
 
+/* Takes over @text. */
+static int add_text(struct policy *policy, const char *file, char *text, size_t len, bool main)
+{
+	struct policy_text **end = &policy->texts;
+	struct policy_text *t = malloc(sizeof(*t));
+	char *name = strdup(file);
+
+	if (!t || !name) {
+		free(t);
+		free(name);
+		free(text);
+		return -ENOMEM;
+	}
+	*t = (struct policy_text){.file = name, .text = text, .len = len, .main = main};
+	while (*end)
+		end = &(*end)->next;
+	*end = t;
+	return 0;
+}
+
 static int read_file(struct policy *policy, int fd, const char *path, bool main, char *error)
 {
 	_cleanup_free_ char *text = NULL;
@@ -188,6 +222,10 @@ static int read_file(struct policy *policy, int fd, const char *path, bool main,
 	if (r < 0)
 		return r;
 	r = add_source(policy, path);
+	if (r >= 0) {
+		r = add_text(policy, path, text, len, main);
+		text = NULL;
+	}
 	return r < 0 ? set_error(error, r, "out of memory") : 0;
 }
 

@@ -124,6 +124,15 @@ struct rule {
 	size_t n_on_exhausted_steps;
 };
 
+/* One of the files that a policy was read from. */
+struct policy_text {
+	struct policy_text *next;
+	char *file;
+	char *text;
+	size_t len;
+	bool main;
+};
+
 struct policy {
 	unsigned int refs;
 	struct rule **rules; /* in the order in which they are tried; the last fits everything */
@@ -132,6 +141,7 @@ struct policy {
 	struct command *commands;  /* all that its rules name */
 	unsigned int max_parallel; /* recoveries at the same time; 0: not set yet */
 	char *sources;		   /* the files it came from, for people */
+	struct policy_text *texts; /* in the order in which they were read; policy_drop_texts() */
 };
 
 /* Room for "file:line:column: key: what is wrong, and the cure". */
@@ -156,6 +166,9 @@ int policy_load_file(const char *path, struct policy **ret, char error[static PO
 
 struct policy *policy_ref(struct policy *policy);
 struct policy *policy_unref(struct policy *policy); /* returns NULL */
+
+/* Frees the texts of the files; nothing else needs them. */
+void policy_drop_texts(struct policy *policy);
 
 /* An empty policy for policy_parse() to fill. NULL: out of memory. */
 struct policy *policy_new(void);

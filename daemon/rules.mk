@@ -36,7 +36,7 @@ DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recove
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
 	policy-match policy-subject pci-slot name-set metrics metrics-text
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
-	attempt operator bus bus-auth bus-device bus-manager report journal metrics-daemon \
+	attempt operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
 	worker steps sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \

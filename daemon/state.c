@@ -196,27 +196,6 @@ static json_t *record_to_json(const struct device_record *record)
 	/* clang-format on */
 }
 
-static int write_file(const char *path, const char *text)
-{
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	size_t len = strlen(text);
-
-	if (fd < 0)
-		return -errno;
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		text += n;
-		len -= (size_t)n;
-	}
-	/* /run is memory as a rule, and this costs nothing; where it is not, it has to be. */
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 int state_save(const struct device_record *record)
 {
 	_cleanup_(json_decrefp) json_t *json = record_to_json(record);
@@ -233,9 +212,9 @@ int state_save(const struct device_record *record)
 		return -ENOMEM;
 	device_path(path, sizeof(path), record->bus, record->dev, "");
 	device_path(temporary, sizeof(temporary), record->bus, record->dev, ".new");
-	r = write_file(temporary, text);
+	r = write_file(temporary, text, 0644);
 	if (r == -ENOENT && make_directories() >= 0)
-		r = write_file(temporary, text);
+		r = write_file(temporary, text, 0644);
 	if (r >= 0 && rename(temporary, path) < 0)
 		r = -errno;
 	if (r < 0)

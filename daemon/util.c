@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <time.h>
 
@@ -202,4 +203,25 @@ int read_all(int fd, size_t max, char **ret, size_t *ret_len)
 	*ret = buf;
 	buf = NULL;
 	return 0;
+}
+
+int write_file(const char *path, const char *text, unsigned int mode)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	size_t len = strlen(text);
+
+	if (fd < 0)
+		return -errno;
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	/* /run is memory as a rule, and this costs nothing; where it is not, it has to be. */
+	return fsync(fd) < 0 ? -errno : 0;
 }

@@ -93,4 +93,10 @@ int parse_usec(const char *s, uint64_t *ret);
  */
 int read_all(int fd, size_t max, char **ret, size_t *ret_len);
 
+/*
+ * Writes @text to the file @path, made with @mode, in place of what it held; it is on disk when
+ * this returns 0. -errno otherwise: the file may then hold anything, so rename(2) one that is good.
+ */
+int write_file(const char *path, const char *text, unsigned int mode);
+
 #endif

@@ -92,6 +92,17 @@ int host_netlink_join(int fd, uint32_t group)
 	return -EPROTONOSUPPORT;
 }
 
+int host_clock_watch(void)
+{
+	return -EPROTONOSUPPORT;
+}
+
+int host_clock_jumped(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
 int host_uevents_open(void)
 {
 	return -EPROTONOSUPPORT;

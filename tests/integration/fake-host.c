@@ -108,6 +108,20 @@ int host_uevents_open(void)
 	return fake_connect('U', true);
 }
 
+/* A datagram is a jump. */
+int host_clock_watch(void)
+{
+	return fake_connect('C', true);
+}
+
+int host_clock_jumped(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+
+	return n == 1 ? 1 : n == 0 ? -ECONNRESET : 0;
+}
+
 /* "path NUL value", answered by an errno when the test is done with it. */
 int host_sysfs_write(const char *path, const char *value)
 {

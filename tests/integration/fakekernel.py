@@ -382,6 +382,12 @@ class Kernel:
             if purpose == "U":
                 self._send(sock, b"change")
 
+    def clock_jumps(self):
+        """Somebody set the wall clock, or the machine was suspended and resumed."""
+        for sock, purpose, _ in list(self.connections.values()):
+            if purpose == "C":
+                self._send(sock, b"j")
+
     # --- netlink ---------------------------------------------------------------------------------
 
     def _family(self, seq, name="iommu-ras", family=FAMILY, group_name="events", group=GROUP):

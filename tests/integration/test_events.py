@@ -116,3 +116,23 @@ def dumps_start_no_further_attempts(b):
         b.kernel.fence(other.name)
         recovered(b, other, i)
     equal(len(b.kernel.records(BEGUN, DEV)), 1, "attempts")
+
+
+@test
+def resume_from_suspend_leads_to_a_dump(b):
+    first = b.kernel.add(DEV)
+    second = b.kernel.add("0000:02:00.0")
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, first)
+    # Nothing is told of it, and no gap shows it.
+    b.kernel.drop_events = True
+    seq = b.kernel.seq
+    b.kernel.fence(second.name)
+    b.kernel.drop_events = False
+    b.kernel.seq = seq
+    dumps = b.kernel.dumps
+    with b.kernel.lock:
+        b.kernel.clock_jumps()
+    recovered(b, second)
+    equal(b.kernel.dumps, dumps + 1, "dumps")

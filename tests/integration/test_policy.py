@@ -40,6 +40,8 @@ def starts_with_a_bad_policy(b):
     check(hold.arrived.wait(fakekernel.PATIENCE), "the owed device's bind")
     b.kill()
     b.kernel.holds.remove(hold)
+    # Nobody has ever had a good one.
+    os.unlink(f"{b.root}/run/policy.kept")
     b.file("etc/policy.json", "{ oops")
     b.start()
     record = b.wait_record(POLICY_REFUSED)
@@ -57,6 +59,54 @@ def starts_with_a_bad_policy(b):
     recovered(b, device)
     b.wait_notify("STATUS=Watching; no device is fenced")
     check(any("policy on disk is refused" in s for s in b.states), b.states)
+
+
+def bad_policy_at_start(b, **defaults):
+    """A daemon that is started with a bad policy, after one that had a good one."""
+    b.policy(**defaults)
+    b.policy([{"name": "mine", "match": {"address": "0000:02:*"}, "action": "ignore"}], name="etc/policy.d/10-a.json")
+    b.start()
+    b.kill()
+    b.file("etc/policy.json", '{ "oops": 1 }')
+    os.unlink(f"{b.root}/etc/policy.d/10-a.json")
+
+
+@test
+def the_last_good_policy_is_kept(b):
+    device = b.kernel.add(DEV)
+    ignored = b.kernel.add("0000:02:00.0")
+    bad_policy_at_start(b, steps=["reset"])
+    for _ in range(2):
+        b.start()
+        message = b.wait_record(POLICY_REFUSED)["MESSAGE"]
+        check("oops" in message and "The last good one is in force" in message, message)
+        b.kill()
+    b.start()
+    b.kernel.fence(ignored.name)
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    equal(b.steps(), ["reset"], "steps")
+    equal(b.steps(ignored.name), [], "steps of the one that the drop-in has us ignore")
+    check(any("policy on disk is refused" in s for s in b.states), b.states)
+    # It is what the operator wrote, and not what somebody else may have.
+    b.kill()
+    os.chmod(f"{b.root}/run/policy.kept", 0o622)
+    b.start()
+    check("no policy to start with" in b.wait_record(POLICY_REFUSED, None, 4)["MESSAGE"], "it is not trusted")
+
+
+@test
+def a_kept_policy_that_is_damaged_is_of_no_use(b):
+    device = b.kernel.add(DEV)
+    bad_policy_at_start(b)
+    with open(f"{b.root}/run/policy.kept") as f:
+        text = f.read()
+    b.file("run/policy.kept", text[:-5])
+    b.start()
+    check("no policy to start with" in b.wait_record(POLICY_REFUSED)["MESSAGE"], "a message")
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    equal(device.driver, device.home, "driver")
 
 
 @test

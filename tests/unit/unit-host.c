@@ -124,6 +124,17 @@ int host_route_dump(unsigned char family,
 	return r == 1 ? 0 : r;
 }
 
+int host_clock_watch(void)
+{
+	return -EAFNOSUPPORT;
+}
+
+int host_clock_jumped(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
 int host_uevents_open(void)
 {
 	return -EAFNOSUPPORT;
