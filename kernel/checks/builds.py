@@ -6,8 +6,10 @@ import shutil
 import subprocess
 
 from workshop import ui
+from workshop.run import output
 from workshop.ui import Failure
 
+from . import sparse as checker
 from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, targets_for
 
 TESTBED = "testbed.config"
@@ -156,14 +158,10 @@ def allmodconfig(arch, name):
 
 def step_sparse(series):
     """sparse and W=1 have nothing to say that Linux does not have already (arm64, GCC)"""
-    if not shutil.which("sparse"):
-        raise Skip("sparse is not installed: `make deps-check`")
-    series.checkout(series.tip)
-    _, valid = series.tool("scripts/checker-valid.sh", "sparse", "-D__STDC__", "-Dlinux", "-D__linux__", "-m64")
-    if valid.strip() != "1":
-        raise Skip("this sparse is too old for this Linux: it does not know __typeof_unqual__")
+    sparse = checker.program(series)
     objects, configure = arm64(series, "sparse-arm64")
-    return insist_no_new(series, objects, targets_for(series), "W=1", "C=1", prepare=configure)
+    note = insist_no_new(series, objects, targets_for(series), "W=1", "C=1", f"CHECK={sparse}", prepare=configure)
+    return f"{note}, sparse {output([sparse, '--version']).strip()}"
 
 
 def step_smatch(series):
