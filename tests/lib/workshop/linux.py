@@ -156,14 +156,18 @@ def build_tree(the_source, series, kind="kernel"):
     return tree
 
 
+def environment(**variables):
+    """This process' environment without what a make above it has put there, with `variables` added."""
+    return {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"} | variables
+
+
 def make(tree, objects, *targets, log, each_line=None, **variables):
     """Kbuild, cross-compiling for arm64; `variables` are added to its environment."""
-    environment = {name: value for name, value in os.environ.items() if "MAKE" not in name and name != "MFLAGS"}
-    environment |= {"ARCH": "arm64", "CROSS_COMPILE": CROSS,
-                    # Part of the Image: fixed, so that the same input gives the same kernel.
-                    "KBUILD_BUILD_USER": "smmu-ras", "KBUILD_BUILD_HOST": "testbed", "KBUILD_BUILD_VERSION": "1",
-                    "KBUILD_BUILD_TIMESTAMP": "2026-01-01", **variables}
-    run(["nice", "make", f"-j{os.cpu_count()}", f"O={objects}", *targets], cwd=tree, env=environment, log=log,
+    wanted = {"ARCH": "arm64", "CROSS_COMPILE": CROSS,
+              # Part of the Image: fixed, so that the same input gives the same kernel.
+              "KBUILD_BUILD_USER": "smmu-ras", "KBUILD_BUILD_HOST": "testbed", "KBUILD_BUILD_VERSION": "1",
+              "KBUILD_BUILD_TIMESTAMP": "2026-01-01", **variables}
+    run(["nice", "make", f"-j{os.cpu_count()}", f"O={objects}", *targets], cwd=tree, env=environment(**wanted), log=log,
         each_line=each_line)
 
 
@@ -198,7 +202,13 @@ def insist(objects, fragments, may_lack=None):
 
 
 def work_tree(the_source):
-    return cache.base() / "kernel" / f"linux-{version(the_source)}"
+    """Where people work: not among the trees to build in, which are pruned."""
+    name = f"linux-{version(the_source)}"
+    tree, earlier = cache.folder("kernel-work") / name, cache.base() / "kernel" / name
+    if earlier.exists() and not tree.exists():
+        earlier.rename(tree)
+        git(tree, "worktree", "repair", check=False)  # that of kernel/check knows the tree by its place
+    return tree
 
 
 def contents(series):
