@@ -153,6 +153,7 @@ class Bed:
     def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=(),
            atc_timeout=100, parts=None, icount=False, more=()):
         # `more` is for a machine that starts in another way: arguments that QEMU gets last.
+        append = (*append, *os.environ.get("TESTBED_APPEND", "").split())
         beds = machine.devices(devices)
         named = "/" not in kernel
         if not named and not Path(kernel).is_file():
