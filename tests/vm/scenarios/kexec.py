@@ -10,8 +10,8 @@ from testbed.scenario import check, dmesg, mark
 
 # No LPIs: the GIC goes on using the old kernel's tables for them, and without EFI the new one does not know where.
 BED = {"kernel": "patched", "devices": "nvme:2", "append": (*WITHOUT_DAEMON, "irqchip.gicv3_nolpi=1")}
-# With LPIs off the disks use INTx, on a line that they share with the ports. A fence does not stop INTx, and the driver
-# that was told of the fence does not listen: nobody cares for the interrupt.
+# With LPIs off the disks use INTx. QEMU's keep theirs asserted under I/O of several readers, on healthy disks and on stock
+# Linux too: 200,000 interrupts for 2,300 reads, "nobody cared" after that. It has nothing to do with fences.
 EXPECTED = ("Call trace",)
 FENCED, UNNOTICED = "nvme0", "nvme1"
 
