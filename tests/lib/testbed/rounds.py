@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Random rounds: some devices wedge in some way under verified I/O, and are recovered in some way.
+"""Random rounds: some devices wedge in some way under verified I/O, and are recovered in some way, one after the other
+or all at once. One device wedged and recovered is a cycle.
 
 In each round hardware, kernel and data have to agree: whoever wedges is fenced (the kernel says so, STE.EATS is
 clear), what it writes through stale translations reaches no page, and after its recovery it is no more fenced, has
@@ -19,7 +20,7 @@ from .bed import patience
 from .scenario import check
 
 VERIFY = "/usr/local/lib/testbed/verify-io"
-DEVICES = "nvme:2,virtio-net,igb"
+DEVICES = "nvme:3,virtio-blk:2,virtio-net,igb"
 # A fenced disk with I/O in flight has 30 s by default, after which its driver resets it in vain and gives it up. What a
 # busy host makes of 30 s is not what the rounds are about.
 APPEND = ["nvme_core.io_timeout=600"]
@@ -28,11 +29,13 @@ MODES = {"until-reset": 12, "again": 5, "slow": 3, "forever": 4, "reset-late": 2
 # The nvme driver gives a controller up for good that is fenced again while it is set up after a reset, a minute later.
 NOT_FOR = {"nvme": ("again", "forever", "reset-fails")}
 SLOW_ENOUGH = 400  # ms; the SMMU of the bed gives up after 100
-# Recoveries with their weights, by kind. NVMe with I/O in flight waits half a minute in an unbind.
+# Recoveries with their weights, by kind.
 IN_PLACE, BY_BUS, UNBIND, REATTACH = "reset", "bus reset", "unbind, reset, bind", "unbind, reset, reattach, bind"
-WAYS = {"nvme": {IN_PLACE: 10, BY_BUS: 5, UNBIND: 0.1}, "virtio-net": {UNBIND: 5, REATTACH: 3, "unbind, bus reset, bind": 3},
+DISK = {IN_PLACE: 10, BY_BUS: 5, UNBIND: 2, REATTACH: 1}
+WAYS = {"nvme": DISK, "virtio-blk": DISK, "virtio-net": {UNBIND: 5, REATTACH: 3, "unbind, bus reset, bind": 3},
         "igb": {UNBIND: 5, REATTACH: 3}, "e1000e": {UNBIND: 5, REATTACH: 3}}
 DAEMON = 0.12  # of the rounds are smmu-rasd's to recover
+AT_ONCE = 0.6  # of the others recover their devices all at once
 
 
 def pick(dice, weights):
@@ -47,32 +50,51 @@ class Device:
         self.id, self.kind, self.address = known["id"], known["kind"], known["address"]
         self.net = known["net"]
         self.driver = self.agent.ask("link", path=f"{self.path}/driver")
-        self.counts, self.process = {}, None
+        self.counts, self.process, self.before, self.late = {}, None, 0, 0
 
     @property
     def path(self):
         return f"/sys/bus/pci/devices/{self.address}"
 
     def start_traffic(self):
+        # It yields to whatever recovers a device: what is to be fast is the round.
         if self.net:
-            host = self.net.replace("0/24", "2")
             # -p: ping looks at every byte that comes back.
-            line = f"while :; do ping -n -q -c 50 -i 0.02 -W 1 -s 1400 -p a5c3 {host} 2>&1; done | " \
+            line = f"while :; do nice -n 19 ping -n -q -c 50 -i 0.05 -W 1 -s 1400 -p a5c3 {self.host} 2>&1; done | " \
                    "grep --line-buffered -i 'wrong data\\|dump'"
             self.process = self.bed.start(line)
         else:
-            disk = self.agent.sh(f"basename $(ls -d {self.path}/nvme/nvme*/nvme*n*)").strip()
-            self.agent.sh(f"{VERIFY} fill /dev/{disk}")
-            self.process = self.bed.start(f"exec {VERIFY} read /dev/{disk} 2 1000000")
-        self.said = collections.deque(maxlen=3)
-        threading.Thread(target=self._listen, daemon=True).start()
+            self.disk = self.find_disk()
+            self.agent.sh(f"{VERIFY} fill /dev/{self.disk}")
+            self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} 1 1000000")
+        self.said, self.counts = collections.deque(maxlen=3), {}
+        threading.Thread(target=self._listen, args=(self.process, self.counts, self.said), daemon=True).start()
 
-    def _listen(self):
-        for line in self.process.stdout:
-            self.said.append(line.strip())
+    @property
+    def host(self):
+        return self.net.replace("0/24", "2")
+
+    def find_disk(self):
+        """The name of the disk: not always the same after a bind, as who still has it open keeps the old one taken."""
+        places = f"{self.path}/nvme/nvme*/nvme*n* {self.path}/virtio*/block/*"
+        self.rounds.wait(f"{self.id}: the disk", lambda: self.agent.sh(f"ls -d {places} 2>/dev/null").strip())
+        return self.agent.sh(f"ls -d {places} 2>/dev/null").strip().rpartition("/")[2]
+
+    def start_again(self):
+        """New readers, after the driver was unbound: the old ones have seen errors, as they should, and nothing else."""
+        if not self.net:
+            self.data_is_right(errors_allowed=True)
+            self.agent.sh(f"pkill -TERM -f '[v]erify-io read /dev/{self.disk} '")
+            self.process.wait(timeout=60 * patience())
+            self.start_traffic()
+
+    @staticmethod
+    def _listen(process, counts, said):
+        for line in process.stdout:
+            said.append(line.strip())
             if line.startswith("reads "):
                 words = line.split()
-                self.counts = dict(zip(words[::2], map(int, words[1::2])))
+                counts |= dict(zip(words[::2], map(int, words[1::2])))
 
     def data_is_right(self, errors_allowed):
         if self.net:
@@ -82,15 +104,16 @@ class Device:
             check(not self.counts.get("wrong"), f"{self.id}: wrong data was read: {self.counts}")
             check(errors_allowed or not self.counts.get("errors"), f"{self.id}: reads failed: {self.counts}")
 
+    def mark(self):
+        self.before = self.counts.get("reads", 0)
+
     def works(self):
-        """Waits until data flow again."""
+        """Waits until data flow again, since mark()."""
         if self.net:
-            host = self.net.replace("0/24", "2")
             self.rounds.wait(f"{self.id}: an answer over the network",
-                             lambda: self.agent.ask("sh", command=f"ping -n -c 1 -W 1 {host}")[0] == 0)
+                             lambda: self.agent.ask("sh", command=f"ping -n -c 1 -W 1 {self.host}")[0] == 0)
         else:
-            before = self.counts.get("reads", 0)
-            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > before)
+            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > self.before)
 
     def write(self, name, value, timeout=90):
         path = name if name.startswith("/") else f"{self.path}/{name}"
@@ -113,7 +136,7 @@ class Rounds:
         self.agent = Agent(bed)
         self.agent.sh("systemctl stop smmu-rasd")
         self.devices = [Device(self, known) for known in bed.state["devices"]]
-        self.errors_allowed, self.blocked, self.tally = False, 0, collections.Counter()
+        self.blocked, self.cycles, self.tally = 0, 0, collections.Counter()
 
     def wait(self, what, condition, timeout=30):
         end = time.monotonic() + timeout * patience()
@@ -131,40 +154,60 @@ class Rounds:
     # -- one round --
 
     def plan(self):
-        """[(device, mode, way)]"""
+        """[(device, mode, way)], and whether they recover all at once."""
         chosen = self.dice.sample(self.devices, self.dice.randint(1, len(self.devices)))
         daemon = self.dice.random() < DAEMON
         planned = []
         for device in chosen:
             modes = {name: weight for name, weight in self.modes.items()
                      if name not in NOT_FOR.get(device.kind, ())} or {"until-reset": 1}
-            mode, way = pick(self.dice, modes), pick(self.dice, WAYS[device.kind])
+            mode, way, device.late = pick(self.dice, modes), pick(self.dice, WAYS[device.kind]), self.dice.random()
             if mode == "again":
                 mode = f"again:{self.dice.randint(1, 2)}"
             if daemon:
                 # What it does with a device that no reset helps is no part of this.
                 mode, way = ("until-reset" if mode not in ("by-hand", "slow") else mode), "smmu-rasd"
             planned.append((device, mode, way))
-        return planned
+        return planned, self.dice.random() < AT_ONCE
 
     def run(self):
-        planned = self.plan()
-        self.say("; ".join(f"{device.id} {mode} → {way}" for device, mode, way in planned))
+        planned, at_once = self.plan()
+        self.say("; ".join(f"{device.id} {mode} → {way}" for device, mode, way in planned) + at_once * " (at once)")
         for device, mode, _ in planned:
             self.break_it(device, mode)
         for device, _, _ in planned:
             self.see_fence(device)
         if planned[0][2] == "smmu-rasd":
             self.leave_to_daemon(planned)
+        elif at_once:
+            self.all_at_once([threading.Thread(target=self.noting, args=(self.recover, *each)) for each in planned])
         else:
-            # The disks first: another device may take its time.
-            for device, mode, way in sorted(planned, key=lambda each: each[0].net is not None):
-                self.recover(device, mode, way)
+            for each in planned:
+                self.recover(*each)
+        for device in self.devices:
+            device.mark()
         for device in self.devices:
             self.see_health(device)
         for device, mode, way in planned:
+            self.cycles += 1
             self.tally[mode.partition(":")[0]] += 1
             self.tally[way] += 1
+
+    def all_at_once(self, threads):
+        self.problems = []
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        if self.problems:
+            raise self.problems[0]
+
+    def noting(self, function, *arguments):
+        """What a thread does: its failure is for who waits for it."""
+        try:
+            function(*arguments)
+        except Exception as problem:
+            self.problems.append(problem)
 
     def break_it(self, device, mode):
         if mode == "by-hand":
@@ -192,7 +235,7 @@ class Rounds:
         self.wait(f"{device.id}: an ATC invalidation", lambda: self.bed.stream(device.id)["inv"] > before)
         overwritten, _ = self.bed.scribble(device.id)
         check(overwritten == 0, f"{device.id}: healthy, and {overwritten} pages overwritten")
-        device.data_is_right(self.errors_allowed)
+        device.data_is_right(errors_allowed=False)
 
     # -- recovery --
 
@@ -206,9 +249,10 @@ class Rounds:
             if device.net:
                 self.wait(f"{device.id}: its driver",
                           lambda each=device: self.agent.ask("link", path=f"{each.path}/driver") == each.driver)
-        for device, _, _ in planned:
-            device.works()
         self.agent.sh("systemctl stop smmu-rasd; systemctl reset-failed smmu-rasd")
+        for device, _, _ in planned:
+            if device.counts.get("errors"):  # it had to unbind
+                device.start_again()
 
     def reset(self, device, way):
         """A reset as `way` has it; raises Refused when the kernel says that it failed."""
@@ -240,7 +284,7 @@ class Rounds:
             number = self.agent.begin("write", path=f"{device.path}/reset", value="1")
             if comes_back:
                 # Seen by the device's own eyes: Linux waits for it from the moment of the reset on.
-                time.sleep(self.dice.random())
+                time.sleep(device.late)
                 self.bed.release(device.id)
                 self.agent.end(number, 180)
                 return True
@@ -260,13 +304,13 @@ class Rounds:
         taken = "unbind" in way
         if taken:
             device.bind(False)
-            self.errors_allowed |= device.kind == "nvme"
         self.see_refused(device, taken)
         clean = False
         if mode in ("reset-fails", "reset-late"):
             clean = self.failing_reset(device, mode == "reset-late")
         if mode == "reset-fails":
             self.find_anew(device)
+            device.start_again()
             return
         if mode == "slow":
             self.bed.release(device.id)
@@ -286,6 +330,7 @@ class Rounds:
             check(device.state() == "sanitized", f"{device.id} is {device.state()} after a reset, with no driver")
             self.see_blocked(device)
             self.come_back(device, way)
+            device.start_again()
 
     def see_refused(self, device, taken):
         """While it is fenced and was not reset, nothing lifts the fence."""

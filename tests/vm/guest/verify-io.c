@@ -5,7 +5,7 @@
  *   verify-io fill DEV               writes a pattern that tells each block from every other
  *   verify-io read DEV THREADS SECS  reads blocks at random past the page cache and compares
  *
- * A line a second and one at the end: "reads N errors N wrong N longest-ms N". `errors` are failed reads, `wrong`
+ * Four lines a second and one at the end: "reads N errors N wrong N longest-ms N". `errors` are failed reads, `wrong`
  * are blocks with another content than was written. Exit code 0 only if both are zero and anything was read.
  * SIGTERM ends the reading early, in good order.
  */
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 	}
 	if (argc == 5 && !strcmp(argv[1], "read")) {
 		int threads = atoi(argv[3]), seconds = atoi(argv[4]);
-		unsigned long end = now_ms() + seconds * 1000ul, next = now_ms() + 1000;
+		unsigned long end = now_ms() + seconds * 1000ul, next = now_ms() + 250;
 
 		device = argv[2];
 		signal(SIGTERM, on_term);
@@ -147,7 +147,7 @@ int main(int argc, char **argv)
 		while (!stop && now_ms() < end) {
 			usleep(50000);
 			if (now_ms() >= next) {
-				next += 1000;
+				next += 250;
 				report();
 			}
 		}
