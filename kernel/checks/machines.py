@@ -10,7 +10,7 @@ from .builds import TESTBED, lines
 from .common import Objects
 
 RESULT = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
-ROUNDS = 1000
+CYCLES = 1000
 
 
 def more_steps():
@@ -63,8 +63,8 @@ def step_debug_suite(series):
 
 
 def step_debug_rounds(series):
-    """Random rounds of wedge and recovery on the debug kernel"""
-    return suite(series, "tests/vm/stress", "--kernel", "debug", "--rounds", str(ROUNDS))
+    """1,000 random cycles of wedge and recovery on the debug kernel"""
+    return suite(series, "tests/vm/stress", "--kernel", "debug", "--cycles", str(CYCLES))
 
 
 def step_kcsan_suite(series):
