@@ -46,6 +46,18 @@ static void watch_step(struct device *d, const char *name, uint64_t limit)
 	device_changed(d);
 }
 
+/*
+ * From a step that takes the device out of the system on, what comes to its place may be the same
+ * one. That has to be on disk before the step begins. Returns 0 or -errno of device_save().
+ */
+static int before_step(struct device *d, size_t i)
+{
+	if (d->record.away || !steps_bring_back(d->job->steps + i, d->job->n_steps - i))
+		return 0;
+	d->record.away = true;
+	return device_save(d);
+}
+
 static void begin_step(struct device *d, size_t i)
 {
 	const struct step *step = &d->job->steps[i];
@@ -81,6 +93,9 @@ static void worker_prepared(struct device *d, const struct worker_message *messa
 	memcpy(record->reset_method, message->reset_method, sizeof(record->reset_method));
 	record->functions = message->functions;
 	record->vfs = message->vfs;
+	memcpy(record->slot, message->slot, sizeof(record->slot));
+	if (steps_bring_back(d->job->steps, d->job->n_steps))
+		record->away = true;
 	begin_step(d, 0);
 	r = device_save(d);
 	if (device_shortage(r)) {
@@ -97,8 +112,15 @@ static void worker_step_end(struct device *d, const struct worker_message *messa
 	bool more = message->error >= 0 && message->step + 1 < d->job->n_steps && !stuck;
 	const char *name = step_name(d->job->steps[message->step].kind);
 
+	if (message->identity[0])
+		memcpy(d->record.identity, message->identity, sizeof(d->record.identity));
 	/* An operator has asked for it to be left alone; it waits for us, and does nothing more. */
 	if (more && d->record.left == LEFT_OPERATOR) {
+		more = false;
+		attempt_kill(d);
+	}
+	if (more && device_shortage(before_step(d, message->step + 1))) {
+		device_set_note(d, "cannot record in /run/smmu-rasd that it is taken away");
 		more = false;
 		attempt_kill(d);
 	}
@@ -130,6 +152,9 @@ static void worker_message_arrived(struct device *d, const struct worker_message
 		if (!stuck)
 			worker_prepared(d, message);
 		break;
+	case WORKER_SAYS:
+		report_device(d, message->level, "%s: %s", step_text(d), message->text);
+		break;
 	case WORKER_STEP_END:
 		if (message->step < d->job->n_steps)
 			worker_step_end(d, message, stuck);
@@ -140,6 +165,7 @@ static void worker_message_arrived(struct device *d, const struct worker_message
 		d->worker_error = message->error;
 		d->worker_protected = message->protected;
 		d->worker_refenced = message->refenced;
+		d->worker_vetoed = message->vetoed;
 		if (message->error < 0 && d->record.step[0] == '\0')
 			device_set_note(d, "%s", message->text);
 		if (message->protected)
@@ -215,11 +241,17 @@ static struct job *make_job(const struct device *d)
 	job->reset_methods = d->rule->reset_methods;
 	job->protect = record->force ? 0 : d->rule->protect;
 	job->step_timeout = d->rule->step_timeout;
+	str_copy(job->rule, sizeof(job->rule), d->rule->name);
+	job->reason = d->kernel.reason;
+	job->attempt = record->attempts;
+	job->attempts = d->rule->attempts;
 	if (d->finish) {
 		job->steps[job->n_steps++].kind = STEP_BIND;
 	} else {
-		memcpy(job->steps, d->rule->steps, sizeof(d->rule->steps));
-		job->n_steps = d->rule->n_steps;
+		for (size_t i = 0; i < d->rule->n_before; i++)
+			job->steps[job->n_steps++] = hook_step(&d->rule->before[i]);
+		memcpy(job->steps + job->n_steps, d->rule->steps, sizeof(d->rule->steps));
+		job->n_steps += d->rule->n_steps;
 	}
 	/* Nothing is a success before the kernel has said so. */
 	if (job->steps[job->n_steps - 1].kind != STEP_VERIFY)
@@ -230,6 +262,8 @@ static struct job *make_job(const struct device *d)
 	memcpy(job->reset_method, record->reset_method, sizeof(job->reset_method));
 	job->functions = record->functions;
 	job->vfs = record->vfs;
+	memcpy(job->slot, record->slot, sizeof(job->slot));
+	job->away = record->away;
 	return job;
 }
 
@@ -254,6 +288,7 @@ void attempt_start(struct device *d)
 	d->worker_finished = false;
 	d->worker_protected = false;
 	d->worker_refenced = false;
+	d->worker_vetoed = false;
 	d->worker_error = 0;
 	d->job = make_job(d);
 	r = d->job ? worker_start(d->job, &d->worker) : -ENOMEM;
@@ -362,6 +397,14 @@ static void worker_ended(struct device *d)
 		device_set_note(d, "the worker was killed in %s", step_text(d));
 		device_add_history(d, step_text(d), -EINTR,
 				   now_usec(CLOCK_MONOTONIC) - d->step_begun, d->record.note);
+	}
+	if (d->record.away && d->record.state != RECOVERY_GONE &&
+	    (device_is_away(d) || (d->kernel.state == 0 && !device_replaced(d)))) {
+		/* It was to come back, and has not: what is left is to look for it again. */
+		d->kernel.state = 0;
+		d->record.begun = false;
+		device_apply(d, failed(d));
+		return;
 	}
 	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
 		d->kernel.state = 0;

@@ -65,6 +65,12 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 			d->kernel = *info;
 			/* Whatever is there from now on, this is not about it. */
 			d->kernel.state = 0;
+			/* Our own doing: it is to come back, and then nothing is old news. */
+			if (d->record.away && !device_settled(d)) {
+				d->kernel.event_seq = 0;
+				device_changed(d);
+				return;
+			}
 			device_apply(d, INPUT_REMOVED);
 		}
 		return;
@@ -116,12 +122,33 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	device_fenced(d, new_fence);
 }
 
+/*
+ * A device that a step took away is in no dump, and still has to be looked for, also by the next
+ * daemon. Returns false when nobody is going to.
+ */
+static bool device_away_in_dump(struct device *d)
+{
+	if (!device_settled(d))
+		return true;
+	if (!d->resume)
+		return false;
+	d->resume = false;
+	device_find_keys(d);
+	device_apply(d, device_decide(d, true));
+	return true;
+}
+
 void device_not_in_dump(struct device *d)
 {
 	bool was_active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
 	bool was_fenced = device_is_fenced(d);
 
 	d->generation = d->manager->generation;
+	if (device_is_away(d)) {
+		d->kernel.state = 0;
+		if (device_away_in_dump(d))
+			return;
+	}
 	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
 		if (was_fenced)
 			report_kernel(d, KERNEL_REMOVED, &d->kernel);

@@ -15,7 +15,9 @@ void device_find_rule(struct device *d)
 			    d->kernel.reason);
 	policy_unref(d->policy);
 	d->policy = policy_ref(d->manager->policy);
-	d->rule = policy_match(d->policy, &subject.match);
+	d->rule = device_is_away(d) ? policy_rule(d->policy, d->record.rule) : NULL;
+	if (!d->rule)
+		d->rule = policy_match(d->policy, &subject.match);
 	str_copy(d->record.rule, sizeof(d->record.rule), d->rule->name);
 }
 

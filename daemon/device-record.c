@@ -164,9 +164,18 @@ bool device_replaced(const struct device *d)
 {
 	char identity[SYSFS_IDENTITY_SIZE];
 
-	return d->record.identity[0] &&
-	       sysfs_identity(d->record.bus, d->record.dev, identity, sizeof(identity)) >= 0 &&
-	       !streq(identity, d->record.identity);
+	if (d->record.identity[0] == '\0' ||
+	    sysfs_identity(d->record.bus, d->record.dev, identity, sizeof(identity)) < 0)
+		return false;
+	/* A step took it away, and the kernel has found it anew. */
+	if (d->record.away)
+		return !sysfs_identity_same_card(identity, d->record.identity);
+	return !streq(identity, d->record.identity);
+}
+
+bool device_is_away(const struct device *d)
+{
+	return d->record.away && !sysfs_device_exists(d->record.bus, d->record.dev);
 }
 
 void device_forget_story(struct device *d)

@@ -5,6 +5,7 @@
 #include "bus.h"
 #include "log.h"
 #include "manager.h"
+#include "pci-slot.h"
 #include "sysfs.h"
 
 static size_t hash_name(const char *bus, const char *dev)
@@ -83,6 +84,11 @@ void device_find_keys(struct device *d)
 		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
 		str_copy(d->physfn, sizeof(d->physfn), name);
 	}
+	/* What shares a slot, and what can be switched off together. */
+	if (pci_slot_find(bus, dev, false, name, sizeof(name)) >= 0)
+		add_key(d, 'p', name, strlen(name));
+	if (pci_slot_find(bus, dev, true, name, sizeof(name)) >= 0)
+		add_key(d, 'p', name, strlen(name));
 }
 
 bool devices_related(const struct device *a, const struct device *b)

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "bus.h"
+#include "hooks.h"
 #include "log.h"
 #include "manager.h"
 
@@ -101,10 +102,14 @@ void device_apply(struct device *d, enum recovery_input input)
 		break;
 	case DO_CLOSE:
 		report_recovered(d);
+		hooks_after(d, "recovered");
 		device_forget_debt(d);
 		d->record.recovered_time = now_usec(CLOCK_REALTIME);
 		break;
 	case DO_RELEASE:
+		/* Who was told that a recovery begins, or has failed, wants to hear its end. */
+		if (d->record.attempts > 0)
+			hooks_after(d, "unfenced");
 		device_forget_debt(d);
 		d->record.attempts = 0;
 		break;
@@ -117,6 +122,7 @@ void device_apply(struct device *d, enum recovery_input input)
 			report_protected(d);
 		else
 			report_isolated(d);
+		hooks_after(d, input == INPUT_PROTECTED ? "protected" : "isolated");
 		break;
 	case DO_IGNORE:
 		report_ignored(d);
@@ -124,6 +130,8 @@ void device_apply(struct device *d, enum recovery_input input)
 	case DO_RESUME:
 		return;
 	case DO_FORGET:
+		if (d->record.attempts > 0)
+			hooks_after(d, "gone");
 		state_remove(d->record.bus, d->record.dev);
 		device_free(d);
 		return;
@@ -170,7 +178,12 @@ void devices_run_queue(struct manager *m)
 		const struct device *other = waits_for(d);
 
 		next = TAILQ_NEXT(d, queue);
-		if (!other) {
+		if (!other && hooks_busy(d)) {
+			if (d->record.note[0] == '\0') {
+				device_set_note(d, "waits for the hooks of its last recovery");
+				device_changed(d);
+			}
+		} else if (!other) {
 			device_apply(d, INPUT_TURN);
 		} else if (d->record.note[0] == '\0') {
 			device_set_note(d, "waits for %s", other->record.dev);

@@ -24,7 +24,7 @@
 #include "worker.h"
 
 /* Names of what a device must not share with another one that is being recovered. */
-#define DEVICE_KEYS_MAX 3
+#define DEVICE_KEYS_MAX 5
 #define DEVICE_KEY_SIZE 24
 
 struct manager;
@@ -48,6 +48,7 @@ struct device {
 	bool worker_finished; /* it said WORKER_FINISHED, with these: */
 	int worker_error;
 	bool worker_protected;
+	bool worker_vetoed;	/* a hook wants it left alone */
 	bool worker_refenced;	/* the fence that it was about is over, and there is another one */
 	bool counted;		/* the attempt is one of those that policy allows */
 	bool finishing;		/* it does only what is left to do to a device that is unfenced */
@@ -153,6 +154,8 @@ void device_forget_debt(struct device *d);
 void device_forget_story(struct device *d);
 /* Is another device in the place of the one that the record is about? */
 bool device_replaced(const struct device *d);
+/* Is it out of the system, by a step that is to bring it back? */
+bool device_is_away(const struct device *d);
 /* Is there something to put back that an attempt took away? */
 bool device_owed(const struct device *d);
 /* The story is over. Frees the device at once, or when its rate limit has passed. */

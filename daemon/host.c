@@ -37,6 +37,8 @@ const char *host_dir(enum host_dir dir)
 		return SMMU_RAS_SYSCONFDIR "/smmu-rasd";
 	case HOST_UDEV:
 		return "/run/udev/data";
+	case HOST_ROOT:
+		return "";
 	case HOST_LIB:
 		break;
 	}

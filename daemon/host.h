@@ -20,6 +20,7 @@ enum host_dir {
 	HOST_ETC,  /* /etc/smmu-rasd: the operator's policy */
 	HOST_LIB,  /* /usr/lib/smmu-rasd: the vendor's policy */
 	HOST_UDEV, /* /run/udev/data: what udev knows of disks */
+	HOST_ROOT, /* "" for /, where programs are looked for */
 };
 
 /* Absolute path without a trailing slash. Static storage. */

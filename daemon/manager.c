@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "bus.h"
+#include "hooks.h"
 #include "host.h"
 #include "journal.h"
 #include "log.h"
@@ -661,6 +662,7 @@ int manager_new(struct manager **ret)
 	TAILQ_INIT(&m->queue);
 	TAILQ_INIT(&m->busy);
 	TAILQ_INIT(&m->dirty);
+	TAILQ_INIT(&m->hooks);
 	r = manager_setup(m);
 	if (r < 0) {
 		manager_free(m);
@@ -695,6 +697,7 @@ void manager_free(struct manager *m)
 	/* The devices are not gone, only we are. */
 	bus_stop(m);
 	metrics_stop();
+	hooks_stop(m);
 	while ((d = TAILQ_FIRST(&m->devices)))
 		device_free(d);
 	free(m->buckets);

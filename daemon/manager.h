@@ -61,8 +61,11 @@ struct manager {
 	sd_event_source *keep_timer;
 	uint64_t keep_next; /* when the first record can be forgotten, us of CLOCK_BOOTTIME; 0: none
 			     */
-	unsigned int n_running; /* workers that are not stuck */
-	bool queue_dirty;	/* something may have its turn now */
+	unsigned int n_running;		       /* workers that are not stuck */
+	TAILQ_HEAD(hook_list, hook_run) hooks; /* "after" hooks that run, or wait to; see hooks.h */
+	unsigned int n_hooks_running;
+	unsigned int n_hooks_waiting;
+	bool queue_dirty; /* something may have its turn now */
 	bool status_dirty;
 
 	struct bus *bus;

@@ -65,6 +65,14 @@ const struct rule *policy_match(const struct policy *policy, const struct match_
 	return NULL;
 }
 
+const struct rule *policy_rule(const struct policy *policy, const char *name)
+{
+	for (size_t i = 0; i < policy->n_rules; i++)
+		if (streq(policy->rules[i]->name, name))
+			return policy->rules[i];
+	return NULL;
+}
+
 uint64_t rule_backoff(const struct rule *rule, unsigned int attempts)
 {
 	uint64_t usec = rule->backoff;
@@ -72,6 +80,14 @@ uint64_t rule_backoff(const struct rule *rule, unsigned int attempts)
 	for (unsigned int i = 1; i < attempts && usec < rule->backoff_max; i++)
 		usec *= 2;
 	return usec < rule->backoff_max ? usec : rule->backoff_max;
+}
+
+struct step hook_step(const struct hook *hook)
+{
+	return (struct step){.kind = STEP_HOOK,
+			     .timeout = hook->timeout,
+			     .command = hook->command,
+			     .may_fail = !hook->stop};
 }
 
 /*
@@ -97,9 +113,19 @@ uint64_t step_limit(const struct step *step, uint64_t timeout)
 	}
 }
 
-bool step_replaces_device(enum step_kind kind)
+static bool brings_back(enum step_kind kind)
 {
-	return kind == STEP_REMOVE || kind == STEP_RESCAN || kind == STEP_SLOT_POWER_CYCLE;
+	return kind == STEP_RESCAN || kind == STEP_SLOT_POWER_CYCLE;
+}
+
+bool steps_bring_back(const struct step *steps, size_t n)
+{
+	if (n == 0 || (steps[0].kind != STEP_REMOVE && !brings_back(steps[0].kind)))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (brings_back(steps[i].kind))
+			return true;
+	return false;
 }
 
 const char *step_name(enum step_kind kind)

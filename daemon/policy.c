@@ -4,11 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include "host.h"
+#include "trusted.h"
 
 #define POLICY_FILE_MAX	     (1024 * 1024)
 #define MAX_PARALLEL_DEFAULT 128
@@ -215,7 +217,8 @@ static int read_file(struct policy *policy, int fd, const char *path, bool main,
 	int r = read_all(fd, POLICY_FILE_MAX, &text, &len);
 
 	if (r == -EFBIG)
-		return set_error(error, r, "%s: larger than %d bytes", path, POLICY_FILE_MAX);
+		return set_error(error, r, "%s: larger than %d MiB; this is no policy", path,
+				 POLICY_FILE_MAX / (1024 * 1024));
 	if (r < 0)
 		return set_error(error, r, "%s: cannot read: %s", path, strerror(-r));
 	r = policy_parse(policy, path, text, len, main, error);
@@ -341,6 +344,22 @@ static int find_drop_ins(const char *dir, struct drop_ins *list, bool any_owner,
 	return 0;
 }
 
+/*
+ * The programs that root is going to run. They are looked at again before each of them is run: a
+ * mistake is better known now.
+ */
+static int check_commands(const struct policy *policy, char *error)
+{
+	for (const struct command *c = policy->commands; c; c = c->next) {
+		char text[POLICY_ERROR_SIZE / 2];
+		int r = trusted_program(c->argv[0], text, sizeof(text));
+
+		if (r < 0)
+			return set_error(error, r, "%s: %s", c->origin, VISIBLE(text));
+	}
+	return 0;
+}
+
 /* From the one or two directories @dirs, the first of which counts more. */
 static int load_dirs(const char *const *dirs, size_t n_dirs, bool any_owner, struct policy **ret,
 		     char *error)
@@ -376,6 +395,10 @@ static int load_dirs(const char *const *dirs, size_t n_dirs, bool any_owner, str
 		if (r > 0)
 			break;
 	}
+	/* A policy of another machine names programs of that one. */
+	r = any_owner ? 0 : check_commands(policy, error);
+	if (r < 0)
+		return r;
 	r = policy_finish(policy);
 	if (r < 0)
 		return set_error(error, r, "out of memory");
@@ -399,6 +422,34 @@ int policy_load_below(const char *etc, const char *lib, struct policy **ret,
 	return load_dirs(dirs, lib ? 2 : 1, true, ret, error);
 }
 
+/* Seconds for whoever is to write into a pipe, such as "policy check <(generate)", to begin. */
+#define PIPE_PATIENCE 10
+
+/* Opens what somebody named: anything that has an end. */
+static int open_any(const char *path, char *error)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st = {0};
+	int r = 0;
+
+	if (fd < 0)
+		return set_error(error, -errno, "%s: cannot open: %m", path);
+	(void)fstat(fd, &st);
+	if (S_ISDIR(st.st_mode))
+		r = set_error(error, -EISDIR, "%s: a directory; name a file in it", path);
+	else if (S_ISFIFO(st.st_mode) &&
+		 poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, PIPE_PATIENCE * 1000) == 0)
+		r = set_error(error, -ETIMEDOUT,
+			      "%s: a pipe, and nobody has written to it for %d s", path,
+			      PIPE_PATIENCE);
+	if (r < 0) {
+		close(fd);
+		return r;
+	}
+	(void)fcntl(fd, F_SETFL, O_RDONLY);
+	return fd;
+}
+
 int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE])
 {
 	_cleanup_(policy_unrefp) struct policy *policy = policy_new();
@@ -410,12 +461,14 @@ int policy_load_file(const char *path, struct policy **ret, char error[static PO
 	if (!policy)
 		return set_error(error, -ENOMEM, "out of memory");
 	if (!is_stdin) {
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		fd = open_any(path, error);
 		if (fd < 0)
-			return set_error(error, -errno, "%s: cannot open: %m", path);
+			return fd;
 	}
 	r = read_file(policy, is_stdin ? STDIN_FILENO : fd, is_stdin ? "<stdin>" : path, true,
 		      error);
+	if (r >= 0)
+		r = check_commands(policy, error);
 	if (r < 0)
 		return r;
 	r = policy_finish(policy);

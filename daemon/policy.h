@@ -235,14 +235,23 @@ bool rule_explain(const struct rule *rule, const struct match_subject *subject,
 /* The rule for @subject; a finished policy always has one. It lives as long as the policy. */
 const struct rule *policy_match(const struct policy *policy, const struct match_subject *subject);
 
+/* The first rule called @name, or NULL. For a device that is not there to be held against any. */
+const struct rule *policy_rule(const struct policy *policy, const char *name);
+
 /* How long to wait after @attempts failed ones, in us. */
 uint64_t rule_backoff(const struct rule *rule, unsigned int attempts);
+
+/* A "before" hook as a step of a worker. */
+struct step hook_step(const struct hook *hook);
 
 /* How long the daemon gives a worker for @step of a rule whose step_timeout is @timeout, in us. */
 uint64_t step_limit(const struct step *step, uint64_t timeout);
 
-/* May the device be another one for sysfs when the step has ended? */
-bool step_replaces_device(enum step_kind kind);
+/*
+ * Is the device going to be out of the system during the first of @steps, and to come back as a new
+ * one in it, or in another of the @n?
+ */
+bool steps_bring_back(const struct step *steps, size_t n);
 
 const char *step_name(enum step_kind kind);
 const char *exhausted_name(enum exhausted what);

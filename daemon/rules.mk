@@ -34,10 +34,10 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
-	policy-match policy-subject pci-slot name-set metrics metrics-text
+	policy-match policy-subject pci-slot trusted name-set metrics metrics-text
 DAEMON_RASD = rasd-main manager device device-table device-kernel device-load device-policy device-record \
 	attempt operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
-	worker steps sriov verify $(DAEMON_PROTECT)
+	worker steps steps-reset steps-return steps-sriov steps-exec exec hooks sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-story ctl-advice \
 	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
@@ -112,7 +112,7 @@ include daemon/install.mk
 
 TEST_OBJDIR = $(BUILDDIR)/tests
 TEST_UNITS = test-util test-log test-journal test-metrics test-pci-name test-kernel-msg test-policy test-policy-errors \
-	test-pci-slot test-recovery test-state test-operator test-protect test-protect-net test-uapi
+	test-pci-slot test-exec test-recovery test-state test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

@@ -99,9 +99,10 @@ void sriov_read(const char *bus, const char *dev, struct vf_setup *ret)
 bool sriov_owed(const char *bus, const char *dev, const struct vf_setup *vfs)
 {
 	char driver[RAS_NAME_SIZE];
-	uint32_t now;
+	char vf[RAS_DEV_SIZE];
 
-	return vfs->n > 0 && read_number(bus, dev, "sriov_numvfs", &now) && now == 0 &&
+	/* sriov_numvfs waits for the lock of the device (drivers/pci/iov.c), and this may not. */
+	return vfs->n > 0 && !vf_name(bus, dev, 0, vf, sizeof(vf)) &&
 	       sysfs_link(bus, dev, "driver", driver, sizeof(driver)) >= 0;
 }
 

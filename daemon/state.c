@@ -116,6 +116,8 @@ void record_clear_debt(struct device_record *record)
 	record->reset_method[0] = '\0';
 	record->functions = (struct functions){0};
 	record->vfs = (struct vf_setup){0};
+	record->away = false;
+	record->slot[0] = '\0';
 }
 
 void record_clear_history(struct device_record *record)
@@ -163,7 +165,7 @@ static json_t *record_to_json(const struct device_record *record)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
 	/* clang-format off */
 	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:s, "
-			 "s:b, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, "
+			 "s:b, s:s, s:s, s:s, s:o, s:o, s:b, s:s, s:I, s:I, s:o, "
 			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
 			 "version", STATE_VERSION,
 			 "bus", record->bus,
@@ -183,6 +185,8 @@ static json_t *record_to_json(const struct device_record *record)
 			 "reset_method", record->reset_method,
 			 "functions", functions_to_json(&record->functions),
 			 "vfs", vfs_to_json(&record->vfs),
+			 "away", record->away,
+			 "slot", record->slot,
 			 "worker", (json_int_t)record->worker,
 			 "worker_start", (json_int_t)record->worker_start,
 			 "recoveries", recoveries,
@@ -350,6 +354,8 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 		ret->recoveries[ret->n_recoveries++] = (uint64_t)json_integer_value(value);
 	}
 	debt_from_json(json, ret);
+	ret->away = json_is_true(json_object_get(json, "away"));
+	(void)get_string(json, "slot", ret->slot, sizeof(ret->slot));
 	history_from_json(json_object_get(json, "history"), ret);
 	return true;
 }

@@ -80,6 +80,12 @@ struct device_record {
 	char reset_method[RESET_METHOD_SIZE]; /* to be written back; "" for leave it alone */
 	struct functions functions;
 	struct vf_setup vfs;
+	/*
+	 * A step took it out of the system, or is about to: what comes to its place with the same
+	 * ids is the same device. Its slot by name, since then nobody can say any more where it is.
+	 */
+	bool away;
+	char slot[RAS_NAME_SIZE];
 
 	/* The worker: a number alone may belong to another process by now. */
 	pid_t worker;	       /* 0 for none */

@@ -79,3 +79,11 @@ int sysfs_identity(const char *bus, const char *dev, char *buf, size_t size)
 	}
 	return 0;
 }
+
+bool sysfs_identity_same_card(const char *a, const char *b)
+{
+	/* Behind the inode. */
+	a = strchr(a, ' ');
+	b = strchr(b, ' ');
+	return a && b && streq(a, b);
+}

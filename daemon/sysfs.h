@@ -32,4 +32,7 @@ int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, si
 int sysfs_identity(const char *bus, const char *dev, char *buf, size_t size);
 #define SYSFS_IDENTITY_SIZE 128
 
+/* Are the ids of the two the same, though the kernel found the device anew? */
+bool sysfs_identity_same_card(const char *a, const char *b);
+
 #endif

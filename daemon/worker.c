@@ -45,22 +45,33 @@ static void fill_names(struct worker_message *message, const struct job *job)
 	memcpy(message->driver, job->driver, sizeof(message->driver));
 	memcpy(message->driver_override, job->driver_override, sizeof(message->driver_override));
 	memcpy(message->reset_method, job->reset_method, sizeof(message->reset_method));
+	memcpy(message->slot, job->slot, sizeof(message->slot));
 	message->functions = job->functions;
 	message->vfs = job->vfs;
+}
+
+static void say(struct step_context *c, int level, const char *text)
+{
+	struct worker_message message = {.report = WORKER_SAYS, .level = level};
+
+	str_copy(message.text, sizeof(message.text), text);
+	report(*(const int *)c->userdata, &message);
 }
 
 static void run(struct job *job, int fd)
 {
 	struct kernel_link link = KERNEL_LINK_NONE;
-	struct step_context c = {.job = job, .link = &link};
+	struct step_context c = {.job = job, .link = &link, .say = say, .userdata = &fd};
 	struct worker_message message = {.report = WORKER_PREPARED};
 	int r;
 
-	r = steps_prepare(&c);
+	r = job->hooks_only ? 0 : steps_prepare(&c);
 	if (r >= 0) {
 		fill_names(&message, job);
 		report(fd, &message);
 		wait_for_go(fd);
+	}
+	if (r >= 0 && !job->hooks_only) {
 		r = kernel_link_open(&link, false, 0);
 		if (r >= 0)
 			r = kernel_link_resolve(&link);
@@ -73,24 +84,33 @@ static void run(struct job *job, int fd)
 
 		if (i > 0)
 			wait_for_go(fd);
+		/* As the daemon has written to its record. */
+		if (steps_bring_back(job->steps + i, job->n_steps - i))
+			job->away = true;
 		begin = now_usec(CLOCK_MONOTONIC);
 		r = step_run(&c, &job->steps[i]);
 		message = (struct worker_message){.report = WORKER_STEP_END,
 						  .step = (unsigned int)i,
 						  .error = r,
 						  .protected = c.protected,
+						  .vetoed = c.vetoed,
 						  .duration = now_usec(CLOCK_MONOTONIC) - begin};
+		memcpy(message.identity, job->identity, sizeof(message.identity));
 		str_copy(message.text, sizeof(message.text), c.text);
 		report(fd, &message);
 	}
 	message = (struct worker_message){.report = WORKER_FINISHED,
 					  .error = r,
 					  .protected = c.protected,
-					  .refenced = c.refenced};
+					  .refenced = c.refenced,
+					  .vetoed = c.vetoed};
 	str_copy(message.text, sizeof(message.text), c.text);
 	/* Only a verified ending speaks for the kernel. */
 	if (r >= 0 || c.refenced)
 		message.device = c.device;
+	/* What the daemon knew was about the device that it was before it came back. */
+	else if (link.fd >= 0 && job->away)
+		message.device = steps_device_now(&c);
 	report(fd, &message);
 }
 
@@ -164,7 +184,7 @@ int worker_start(const struct job *job, struct worker *ret)
 
 uint64_t job_step_limit(const struct job *job, const struct step *step)
 {
-	return (step->timeout ? step->timeout : job->step_timeout) + step->wait;
+	return step_limit(step, job->step_timeout);
 }
 
 int worker_go(int fd)

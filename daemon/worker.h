@@ -20,9 +20,19 @@ struct job {
 	uint64_t fence_id;	   /* what it is about; 0: not known */
 	const char *reset_methods; /* NULL: the kernel's choice */
 	unsigned int protect;
-	uint64_t step_timeout;		       /* us, of steps that have none of their own */
-	struct step steps[RULE_STEPS_MAX + 1]; /* the last one is always STEP_VERIFY */
+	uint64_t step_timeout; /* us, of steps that have none of their own */
+	/* The hooks, and the rule's; the last one is always STEP_VERIFY. */
+	struct step steps[RULE_HOOKS_MAX + RULE_STEPS_MAX + 1];
 	size_t n_steps;
+	bool hooks_only; /* no device is touched, and nothing is verified */
+
+	/* For the environment of programs. */
+	char rule[64];
+	uint32_t reason;
+	unsigned int attempt;
+	unsigned int attempts;
+	const char *result; /* of the recovery, for hooks that run after it; NULL before */
+	char note[STATE_NOTE_SIZE];
 
 	/* What an earlier worker found, when .prepared; otherwise the worker looks. */
 	bool prepared;
@@ -31,16 +41,18 @@ struct job {
 	char reset_method[RESET_METHOD_SIZE];
 	struct functions functions;
 	struct vf_setup vfs;
+	char slot[RAS_NAME_SIZE]; /* whose power can be switched; "" for none */
+	/* It was, or is going to be, taken out of the system, to come back as a new one. */
+	bool away;
 };
 
 /* How long @step may take, in us. */
 uint64_t job_step_limit(const struct job *job, const struct step *step);
 
 enum worker_report {
-	/* .driver, .driver_override, .reset_method, .functions, .vfs; now it waits for worker_go()
-	 */
-	WORKER_PREPARED,
-	WORKER_STEP_END, /* .step, .error, .duration, .text */
+	WORKER_PREPARED, /* from .driver to .slot; now it waits for worker_go() */
+	WORKER_SAYS,	 /* .level, .text; about the step that runs */
+	WORKER_STEP_END, /* .identity, .step, .error, .duration, .text */
 	WORKER_FINISHED, /* .error, .text, .device; nothing follows */
 };
 
@@ -55,12 +67,17 @@ struct worker_message {
 		    */
 	bool protected;	   /* the error is policy's, not the device's */
 	bool refenced;	   /* the fence that the job is about is over, and another one has begun */
+	bool vetoed;	   /* the error is a hook's, which wants the device left alone */
+	int level;	   /* LOG_* of syslog(3) */
 	uint64_t duration; /* us */
+	char identity[SYSFS_IDENTITY_SIZE]; /* whose job it is; another one when the device came
+					       back */
 	char driver[RAS_NAME_SIZE];
 	char driver_override[RAS_NAME_SIZE];
 	char reset_method[RESET_METHOD_SIZE];
 	struct functions functions;
 	struct vf_setup vfs;
+	char slot[RAS_NAME_SIZE];
 	char text[STATE_NOTE_SIZE]; /* what went wrong, or a remark, for people */
 	struct ras_device
 		device; /* what the kernel says in the end; .state 0 when it said nothing */

@@ -40,6 +40,8 @@ const char *host_dir(enum host_dir dir)
 		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
 	static char paths[6][256];
 
+	if (dir == HOST_ROOT)
+		return need_env("SMMU_RAS_TEST_ROOT");
 	if (paths[dir][0] == '\0')
 		snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", need_env("SMMU_RAS_TEST_ROOT"),
 			 names[dir]);

@@ -93,19 +93,41 @@ class Device:
         self.offspring = []  # (path below the device, class, {attribute: text}) that its driver makes
         self.barren = False  # its driver makes nothing of it
         self.vfs = None  # the names of the virtual functions that it can have
+        self.probed_by = driver  # who takes it when the kernel finds it
+        self.lost = False  # nobody finds it any more, once it is removed
+        self.device_id = "0x0010"
         self.path = f"{kernel.sys}/devices/pci0000:00/{name}"
+        self.appear()
+
+    def appear(self):
+        """The kernel has found it, and knows nothing about an earlier life."""
+        kernel = self.kernel
         os.makedirs(self.path)
-        os.symlink(f"../../../devices/pci0000:00/{name}", f"{kernel.sys}/bus/pci/devices/{name}")
-        os.makedirs(f"{kernel.sys}/kernel/iommu_groups/{group}", exist_ok=True)
-        os.symlink(f"../../../kernel/iommu_groups/{group}", f"{self.path}/iommu_group")
+        os.makedirs(f"{kernel.sys}/class/pci_bus/{self.name[:7]}", exist_ok=True)
+        os.makedirs(f"{kernel.sys}/kernel/iommu_groups/{self.group}", exist_ok=True)
+        os.symlink(f"../../../kernel/iommu_groups/{self.group}", f"{self.path}/iommu_group")
         self.write("vendor", "0x1b36")
-        self.write("device", "0x0010")
+        self.write("device", self.device_id)
         self.write("class", "0x010802")
         self.write("driver_override", "(null)")
-        self.write("reset_method", methods)
+        self.write("reset_method", " ".join(self.supported))
         self.write("reset", "")
-        if driver:
-            self.bind(driver)
+        if self.vfs is not None:
+            self.can_have_vfs(self.vfs)
+        os.symlink(f"../../../devices/pci0000:00/{self.name}", f"{kernel.sys}/bus/pci/devices/{self.name}")
+        self.state = ACTIVE
+        self.fence_id = 0
+        self.fence_count = 0
+        self.event_seq = 0
+        if self.probed_by:
+            self.bind(self.probed_by)
+
+    def vanish(self):
+        if self.driver:
+            self.unbind()
+        os.unlink(f"{self.kernel.sys}/bus/pci/devices/{self.name}")
+        # Not deleted: the next directory is to have another inode, as in the kernel.
+        os.rename(self.path, f"{self.path}.gone{time.monotonic_ns()}")
 
     def write(self, name, text):
         with open(f"{self.path}/{name}", "w") as f:
@@ -207,6 +229,8 @@ class Kernel:
         self.writes = []  # (device, attribute) in the order in which they began
         self.journal = []  # dicts
         self.holds = []
+        self.away = {}  # removed through sysfs, and found again by a scan
+        self.slots = {}  # name: what its devices' names begin with
         self.drop_events = False
         self.dumps = 0
         self.actions = []  # called in the kernel's thread
@@ -252,6 +276,15 @@ class Kernel:
             os.unlink(f"{self.sys}/bus/pci/devices/{name}")
             if device.state != ACTIVE:
                 self._event(NTF_REMOVED, device)
+
+    def slot(self, name, devices, power=True):
+        """A slot for all devices whose names begin with @devices, such as "0000:01:00"."""
+        with self.lock:
+            self.slots[name] = devices
+            os.makedirs(f"{self.sys}/bus/pci/slots/{name}")
+            for attribute, text in (("address", devices), ("power", "1"))[: 2 if power else 1]:
+                with open(f"{self.sys}/bus/pci/slots/{name}/{attribute}", "w") as f:
+                    f.write(text + "\n")
 
     def hold(self, pattern, done=False):
         """Holds what fits @pattern, "0000:01:00.0/reset" or "0000:01:00.0/reattach"."""
@@ -325,6 +358,31 @@ class Kernel:
             device.refences -= 1
             self._fence(device, "atc-timeout")
 
+    def _take_away(self, device):
+        self.away[device.name] = self.devices.pop(device.name)
+        fenced = device.state != ACTIVE
+        device.vanish()
+        if fenced:
+            self._event(NTF_REMOVED, device)
+
+    def _find(self, name):
+        if not self.away[name].lost:
+            self.devices[name] = self.away.pop(name)
+            self.devices[name].appear()
+
+    def _switch(self, slot, value):
+        path = f"{self.sys}/bus/pci/slots/{slot}/power"
+        if not os.path.exists(path):
+            return errno.ENOENT
+        for name in [n for n in (self.devices, self.away)[value == "1"] if n.startswith(self.slots[slot])]:
+            if value == "1":
+                self._find(name)
+            else:
+                self._take_away(self.devices[name])
+        with open(path, "w") as f:
+            f.write(value + "\n")
+        return 0
+
     def _sysfs_write(self, path, value):
         """Returns an errno."""
         relative = os.path.relpath(path, f"{self.sys}/bus/pci")
@@ -338,10 +396,21 @@ class Kernel:
             device.bind(parts[1])
             self._attach(device)
             return 0
+        if parts[-1] == "rescan":
+            if parts[-2] != "pci" and not os.path.isdir(f"{self.sys}/class/pci_bus/{parts[-2]}"):
+                return errno.ENOENT
+            for name in list(self.away):
+                if parts[-2] == "pci" or name.startswith(parts[-2]):
+                    self._find(name)
+            return 0
+        if parts[0] == "slots":
+            return self._switch(parts[1], value)
         device = self.devices.get(parts[1])
         if not device:
             return errno.ENOENT
-        if parts[2:] == ["driver", "unbind"]:
+        if parts[2] == "remove":
+            self._take_away(device)
+        elif parts[2:] == ["driver", "unbind"]:
             if not device.driver:
                 return errno.ENOENT
             device.unbind()
@@ -374,6 +443,10 @@ class Kernel:
         parts = os.path.relpath(path, f"{self.sys}/bus/pci").split("/")
         if parts[0] == "drivers":
             return value, parts[2]
+        if parts[-1] == "rescan":
+            return parts[-2], "rescan"
+        if parts[0] == "slots":
+            return f"slot {parts[1]}", f"power={value}"
         return parts[1], parts[-1]
 
     def announce(self):

@@ -86,6 +86,8 @@ const char *host_dir(enum host_dir dir)
 		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
 	static char paths[6][128];
 
+	if (dir == HOST_ROOT)
+		return root;
 	snprintf(paths[dir], sizeof(paths[dir]), "%s/%s", root, names[dir]);
 	return paths[dir];
 }

@@ -18,6 +18,7 @@ int main(void)
 	srunner_add_suite(runner, policy_suite());
 	srunner_add_suite(runner, policy_errors_suite());
 	srunner_add_suite(runner, pci_slot_suite());
+	srunner_add_suite(runner, exec_suite());
 	srunner_add_suite(runner, recovery_suite());
 	srunner_add_suite(runner, state_suite());
 	srunner_add_suite(runner, operator_suite());

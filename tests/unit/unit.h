@@ -15,6 +15,7 @@ Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
 Suite *policy_errors_suite(void);
 Suite *pci_slot_suite(void);
+Suite *exec_suite(void);
 Suite *recovery_suite(void);
 Suite *state_suite(void);
 Suite *protect_suite(void);

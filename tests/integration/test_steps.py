@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Steps that take a device out of the system, and those that run programs."""
+
+import os
+import signal
+import time
+
+import fakekernel
+from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, PROTECTED, RECOVERED, STEP_DONE, STEP_FAILED
+
+NEIGHBOUR = "0000:01:00.1"
+AWAY = ["unbind", "remove", "rescan", "bind"]
+CYCLE = ["slot-power-cycle", "bind"]
+
+
+def done(b, device=DEV):
+    return [r["SMMU_RAS_STEP"] for r in b.kernel.records(STEP_DONE, device)]
+
+
+def scans(b):
+    return [what for name, what in b.kernel.writes if what == "rescan"]
+
+
+def script(b, name, text):
+    """A program, owned by who runs the tests."""
+    b.file(name, "#!/bin/sh\n" + text, 0o755)
+    return f"{b.root}/{name}"
+
+
+def said(b, text):
+    return [r["MESSAGE"] for r in b.kernel.journal if text in r.get("MESSAGE", "")]
+
+
+def mount(b, device):
+    """A file system on a disk of the device."""
+    device.has("nvme/nvme0/nvme0n1", "block", {"dev": "259:0"})
+    os.symlink(f"../../devices/pci0000:00/{device.name}/nvme/nvme0/nvme0n1", f"{b.kernel.sys}/class/block/nvme0n1")
+    b.file("proc/self/mountinfo", "30 1 259:0 / /srv rw - ext4 /dev/nvme0n1 rw\n")
+
+
+# --- remove, rescan --------------------------------------------------------------------------------
+
+
+@test
+def removed_and_found_again(b):
+    b.policy(steps=AWAY)
+    device = b.kernel.add(DEV)
+    device.write("driver_override", "virtio-pci")
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    equal(done(b), AWAY + ["verify"], "steps")
+    equal([what for what in b.steps() if what != "bind"], ["unbind", "remove", "driver_override"], "writes")
+    equal(scans(b), ["rescan"], "scans")
+    equal(device.read("driver_override"), "virtio-pci", "driver_override")
+    # It is the same one: its next fence counts, and what was owed to it is given.
+    b.kernel.fence(DEV)
+    recovered(b, device, 2)
+    equal(b.state()["recoveries"].__len__(), 2, "recoveries that count for the rate limit")
+
+
+@test
+def the_kernels_choice_of_driver_is_undone(b):
+    """vfio-pci had it by driver_override, which the new device does not have."""
+    b.policy(steps=AWAY, protect=False)
+    device = b.kernel.add(DEV)
+    device.unbind()
+    device.write("driver_override", "vfio-pci")
+    device.bind("vfio-pci")
+    device.home = "vfio-pci"
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    equal(device.read("driver_override"), "vfio-pci", "driver_override")
+
+
+@test
+def another_card_after_the_scan_is_not_touched(b):
+    b.policy(steps=AWAY, attempts=3, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold("0000:01/rescan")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a scan")
+    device.device_id = "0x0011"
+    b.kernel.release(hold)
+    b.kernel.wait(lambda: b.state() is None, "the end of its record")
+    equal(b.steps(), ["unbind", "remove"], "what was done to the place")
+    check(said(b, "another device is in its place"), "it is said")
+
+
+@test
+def a_device_that_does_not_come_back_is_looked_for_again(b):
+    b.policy(steps=["unbind", "remove", {"step": "rescan", "timeout": "100ms"}, "bind"], attempts=5, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    device.lost = True
+    b.start()
+    b.kernel.fence(DEV)
+    b.wait_record(ATTEMPT_FAILED, DEV, 2)
+    failures = b.kernel.records(STEP_FAILED, DEV)
+    check("it has not come back after 100ms" in failures[0]["MESSAGE"], failures[0]["MESSAGE"])
+    with b.kernel.lock:
+        device.lost = False
+    recovered(b, device)
+    equal(b.steps().count("remove"), 1, "removals")
+    check(said(b, "left out, the device is not in the system"), "it is said")
+
+
+@test
+def a_device_that_never_comes_back_is_told_of(b):
+    b.policy(steps=["unbind", "remove", {"step": "rescan", "timeout": "20ms"}, "bind"], attempts=2, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    device.lost = True
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(ISOLATED, DEV)
+    check("it has not come back" in record["MESSAGE"], record["MESSAGE"])
+    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record on disk")
+    # Nobody finds it: the next dump ends its story.
+    b.kill()
+    b.start()
+    b.kernel.wait(lambda: b.state() is None, "the end of its record")
+
+
+@test
+def killed_while_the_device_is_away(b):
+    b.policy(steps=AWAY, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    device.write("driver_override", "virtio-pci")
+    b.start()
+    hold = b.kernel.hold("0000:01/rescan")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a scan")
+    equal(b.state()["away"], True, "away, in the record")
+    b.kill()
+    b.kernel.holds.remove(hold)
+    check(not os.path.exists(f"{b.kernel.sys}/bus/pci/devices/{DEV}"), "it is away")
+    b.start()
+    recovered(b, device)
+    equal(device.read("driver_override"), "virtio-pci", "driver_override")
+    equal(b.steps().count("remove"), 1, "removals")
+
+
+@test
+def killed_after_the_device_has_come_back(b):
+    b.policy(steps=AWAY, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    device.probed_by = None  # only new_id had bound it
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/bind")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a bind")
+    b.kill()
+    b.kernel.holds.remove(hold)
+    b.start()
+    b.kernel.wait(lambda: device.driver == device.home, "its driver")
+    b.kernel.wait(lambda: not b.state() or b.state()["state"] == "idle", "the end of its story")
+    equal(b.steps().count("remove"), 1, "removals")
+
+
+@test
+def nothing_that_is_in_use_is_removed(b):
+    b.policy(steps=["remove", "rescan", "bind"])
+    device = b.kernel.add(DEV)
+    mount(b, device)
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(PROTECTED, DEV)
+    check("/srv" in record["MESSAGE"], record["MESSAGE"])
+    equal(b.steps(), [], "writes")
+
+
+# --- slot-power-cycle ------------------------------------------------------------------------------
+
+
+@test
+def a_slot_is_switched_off_and_on(b):
+    b.policy(steps=CYCLE)
+    device = b.kernel.add(DEV)
+    neighbour = b.kernel.add(NEIGHBOUR, driver="snd")
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [("slot 7", "power=0"), ("slot 7", "power=1")], "power")
+    equal(neighbour.driver, "snd", "the driver of the other function")
+    check(said(b, "slot-power-cycle done"), "it is said")
+
+
+@test
+def without_a_slot_there_is_no_power_cycle(b):
+    b.policy(steps=CYCLE, attempts=1)
+    b.kernel.add(DEV)
+    b.kernel.slot("7", "0000:01:00", power=False)
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(ISOLATED, DEV)
+    check("in no slot whose power can be switched" in record["MESSAGE"], record["MESSAGE"])
+
+
+@test
+def a_neighbour_that_would_lose_something_keeps_its_power(b):
+    b.policy(steps=CYCLE)
+    b.kernel.add(DEV)
+    neighbour = b.kernel.add(NEIGHBOUR, driver="vfio-pci")
+    neighbour.write("driver_override", "vfio-pci")
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(PROTECTED, DEV)
+    check(NEIGHBOUR in record["MESSAGE"], record["MESSAGE"])
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def a_slot_with_something_in_use_keeps_its_power(b):
+    b.policy(steps=CYCLE)
+    b.kernel.add(DEV)
+    mount(b, b.kernel.add(NEIGHBOUR, driver="nvme"))
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(PROTECTED, DEV)
+    check(f"{NEIGHBOUR}, in the same slot, is in use by" in record["MESSAGE"], record["MESSAGE"])
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def killed_while_the_slot_is_off(b):
+    b.policy(steps=CYCLE, backoff=QUICK)
+    device = b.kernel.add(DEV)
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    hold = b.kernel.hold("slot 7/power=1")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "power on")
+    b.kill()
+    b.kernel.holds.remove(hold)
+    b.start()
+    recovered(b, device)
+    equal([what for name, what in b.kernel.writes if name == "slot 7"], ["power=0", "power=1", "power=1"], "power")
+
+
+@test
+def only_rules_of_a_slot_fit_in_it(b):
+    b.policy([{"name": "bay", "match": {"slot": "7*"}, "steps": ["reset", "reattach", "bind"]}])
+    device = b.kernel.add(DEV)
+    other = b.kernel.add("0000:02:00.0")
+    b.kernel.slot("7-1", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    equal(b.wait_record(RECOVERED, DEV)["SMMU_RAS_RULE"], "bay", "rule")
+    b.kernel.fence(other.name)
+    recovered(b, other)
+    equal(b.wait_record(RECOVERED, other.name)["SMMU_RAS_RULE"], "default", "rule")
+
+
+# --- programs --------------------------------------------------------------------------------------
+
+
+@test
+def a_step_runs_a_program(b):
+    program = script(b, "mend", 'env | sort > "$1"; echo first; echo second >&2; cat; pwd\n')
+    b.policy(
+        [{"name": "r", "match": {}, "steps": ["reset", {"step": "exec", "exec": [program, f"{b.root}/env"]}]}],
+        attempts=4,
+    )
+    device = b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, device)
+    with open(f"{b.root}/env") as f:
+        env = dict(line.rstrip("\n").split("=", 1) for line in f)
+    env.pop("PWD", None)
+    env.pop("OLDPWD", None)
+    env.pop("SHLVL", None)
+    env.pop("_", None)
+    equal(
+        env,
+        {
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "SMMU_RAS_ATTEMPT": "1",
+            "SMMU_RAS_ATTEMPTS": "4",
+            "SMMU_RAS_BUS": "pci",
+            "SMMU_RAS_DEVICE": DEV,
+            "SMMU_RAS_DRIVER": "virtio-pci",
+            "SMMU_RAS_FENCE_ID": "1",
+            "SMMU_RAS_REASON": "atc-timeout",
+            "SMMU_RAS_RULE": "r",
+            "SMMU_RAS_SLOT": "",
+            "SMMU_RAS_WHEN": "step",
+        },
+        "environment",
+    )
+    for line in ("exec: first", "exec: second", "exec: /"):
+        check(said(b, line), f"{line!r} in the journal")
+
+
+@test
+def a_program_that_fails_fails_the_attempt(b):
+    program = script(b, "mend", "echo no luck today\nexit 3\n")
+    b.policy(steps=["reset", {"step": "exec", "exec": [program]}], attempts=1)
+    b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(STEP_FAILED, DEV)
+    check("exited with status 3: no luck today" in record["MESSAGE"], record["MESSAGE"])
+
+
+@test
+def a_program_that_hangs_is_killed_with_its_children(b):
+    program = script(b, "mend", f"sleep 1000 &\necho $! > {b.root}/child\nwait\n")
+    b.policy(steps=["reset", {"step": "exec", "exec": [program], "timeout": "1s"}], attempts=1)
+    b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(STEP_FAILED, DEV)
+    check("has not ended after 1s and was killed" in record["MESSAGE"], record["MESSAGE"])
+    with open(f"{b.root}/child") as f:
+        child = int(f.read())
+    b.kernel.wait(lambda: dead(child), "the end of its child")
+
+
+def dead(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@test
+def a_program_of_somebody_else_is_refused_when_it_is_run(b):
+    program = script(b, "mend", f"touch {b.root}/ran\n")
+    b.policy(steps=["reset", {"step": "exec", "exec": [program]}], attempts=1)
+    b.kernel.add(DEV)
+    b.start()
+    os.chmod(program, 0o777)
+    b.kernel.fence(DEV)
+    record = b.wait_record(STEP_FAILED, DEV)
+    check("users other than root may write" in record["MESSAGE"], record["MESSAGE"])
+    check(not os.path.exists(f"{b.root}/ran"), "it was not run")
+
+
+@test
+def programs_die_with_the_daemon(b):
+    program = script(b, "mend", f"echo $$ > {b.root}/pid.new; mv {b.root}/pid.new {b.root}/pid\nexec sleep 1000\n")
+    b.policy(steps=["reset", {"step": "exec", "exec": [program]}])
+    b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    b.kernel.wait(lambda: os.path.exists(f"{b.root}/pid"), "the program")
+    with open(f"{b.root}/pid") as f:
+        pid = int(f.read())
+    b.kill()
+    b.kernel.wait(lambda: dead(pid), "the end of the program")
