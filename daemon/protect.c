@@ -52,23 +52,6 @@ static int add_functions(struct sys_paths *roots, const char *bus, const char *d
 	return r;
 }
 
-/* The port that the slot belongs to, and with it all that is behind it. */
-static int add_slot(struct sys_paths *roots, const char *bus, const char *dev)
-{
-	int r = add_root(roots, bus, dev);
-	const char *port;
-	char *end;
-
-	if (r < 0)
-		return r;
-	end = strrchr(roots->paths[0], '/');
-	if (end)
-		*end = '\0';
-	port = strrchr(roots->paths[0], '/');
-	/* "0000:00:01.0", and not the whole host bridge "pci0000:00". */
-	return end && port && strchr(port, '.') ? 0 : -ENXIO;
-}
-
 static bool find_users(unsigned int mask, const char *bus, const struct sys_paths *roots, int error,
 		       char *text, size_t size)
 {
@@ -139,18 +122,5 @@ bool protect_check_reset(unsigned int mask, const char *bus, const char *dev, ch
 	r = add_functions(&roots, bus, dev);
 	if (r >= 0 && roots.n == 0)
 		return false;
-	return find_users(mask, bus, &roots, r, text, size);
-}
-
-bool protect_check_slot(unsigned int mask, const char *bus, const char *dev, char *text,
-			size_t size)
-{
-	_cleanup_roots_ struct sys_paths roots = {0};
-	int r;
-
-	text[0] = '\0';
-	if (mask == 0)
-		return false;
-	r = add_slot(&roots, bus, dev);
 	return find_users(mask, bus, &roots, r, text, size);
 }

@@ -43,8 +43,4 @@ bool protect_check(unsigned int mask, const char *bus, const char *dev, const ch
 bool protect_check_reset(unsigned int mask, const char *bus, const char *dev, char *text,
 			 size_t size);
 
-/* What switching off the power of the slot that holds it would take away: all that is in there. */
-bool protect_check_slot(unsigned int mask, const char *bus, const char *dev, char *text,
-			size_t size);
-
 #endif

@@ -474,26 +474,17 @@ START_TEST(says_when_a_reset_in_place_would_do)
 }
 END_TEST
 
-/* The other function, and what is below a switch in the slot. */
-START_TEST(a_slot_is_all_that_is_in_it)
+/* A bridge, or a switch in a slot: all that is below it. */
+START_TEST(a_bridge_is_all_that_is_below_it)
 {
-	ck_assert(!protect_check_slot(PROTECT_ALL, "pci", DEV, text, sizeof(text)));
+	unit_link("sys/bus/pci/devices/0000:00:01.0", "../../../" PORT);
+	ck_assert(!protect_check(PROTECT_ALL, "pci", "0000:00:01.0", "", text, sizeof(text)));
 	add_pci("0000:01:00.1", "vfio-pci");
 	ck_assert(!check(PROTECT_ALL));
-	ck_assert(protect_check_slot(PROTECT_ALL, "pci", DEV, text, sizeof(text)));
-	ck_assert(says("0000:01:00.1"));
 	mounted(MOUNT("254:0", "/dev/vda"));
-	ck_assert(protect_check_slot(PROTECT_MOUNTED, "pci", DEV, text, sizeof(text)));
-	ck_assert_str_eq(text, "in use by filesystem /srv (vda)");
-}
-END_TEST
-
-START_TEST(what_has_no_port_has_no_slot)
-{
-	unit_file("sys/devices/pci0000:00/0000:00:09.0/vendor", "0x1b36\n");
-	unit_link("sys/bus/pci/devices/0000:00:09.0", "../../../devices/pci0000:00/0000:00:09.0");
-	ck_assert(protect_check_slot(PROTECT_ALL, "pci", "0000:00:09.0", text, sizeof(text)));
-	ck_assert(says("cannot tell"));
+	ck_assert(protect_check(PROTECT_ALL, "pci", "0000:00:01.0", "", text, sizeof(text)));
+	ck_assert_str_eq(text, "in use by filesystem /srv (vda), a guest, or who else has "
+			       "0000:01:00.1 open through vfio-pci");
 }
 END_TEST
 
@@ -545,8 +536,7 @@ Suite *protect_suite(void)
 	tcase_add_test(c, a_virtual_function_that_cannot_be_seen_counts);
 	tcase_add_test(c, a_reset_takes_only_virtual_functions);
 	tcase_add_test(c, says_when_a_reset_in_place_would_do);
-	tcase_add_test(c, a_slot_is_all_that_is_in_it);
-	tcase_add_test(c, what_has_no_port_has_no_slot);
+	tcase_add_test(c, a_bridge_is_all_that_is_below_it);
 	tcase_add_test(c, what_cannot_be_seen_is_protected);
 	suite_add_tcase(suite, c);
 	return suite;
