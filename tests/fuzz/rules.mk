@@ -5,11 +5,11 @@
 #                        names targets. Whatever is found is kept in $(BUILDDIR)/fuzz/found/
 
 FUZZ_SECONDS ?= 60
-FUZZ ?= policy json-locate kernel-msg state words
+FUZZ ?= policy json-locate kernel-msg state metrics simulate words
 FUZZ_OBJDIR = $(BUILDDIR)/fuzz
 FUZZ_CC ?= $(firstword $(shell command -v clang clang-14 clang-19))
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-FUZZ_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON)) $(TEST_OBJDIR)/fuzz-host.o
+FUZZ_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) ctl-sim ctl-sim-events) $(TEST_OBJDIR)/fuzz-host.o
 
 .PHONY: fuzz fuzz-build fuzz-smoke
 # _FORTIFY_SOURCE hides from AddressSanitizer what it checks itself.
@@ -22,6 +22,8 @@ fuzz: deps
 fuzz-smoke:
 	@$(MAKE) -s fuzz FUZZ_SECONDS=3
 
+# Kept: make would take them for intermediate.
+.PRECIOUS: $(TEST_OBJDIR)/fuzz-%.o
 fuzz-build: $(patsubst %,$(TEST_OBJDIR)/fuzz-%,$(FUZZ))
 
 $(TEST_OBJDIR)/fuzz-%.o: tests/fuzz/fuzz-%.c $(DAEMON_OBJDIR)/flags
