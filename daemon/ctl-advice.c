@@ -105,8 +105,7 @@ static void advise_isolated(struct advisor *a, const struct story *story, const 
 	case LEFT_EXHAUSTED:
 		advise(a,
 		       "Every attempt failed, the last one with: %s. A device that a reset does "
-		       "not "
-		       "help is likely to be broken, or needs its power switched off and on.",
+		       "not help is likely to be broken, or needs its power switched off and on.",
 		       record->note);
 		command(advise(a, "To try once more:"), "smmu-rasctl recover %s", dev);
 		break;
@@ -131,11 +130,11 @@ static void advise_stuck(struct advisor *a, const struct story *story)
 
 	advise(a,
 	       "The kernel does not come back from the step \"%s\", and nobody can interrupt it. "
-	       "The "
-	       "device stays fenced, and harms nothing else; smmu-rasd goes on as soon as the "
-	       "kernel "
-	       "lets it.",
-	       record->step[0] ? record->step : "preparations");
+	       "%s; smmu-rasd goes on as soon as the kernel lets it.",
+	       record->step[0] ? record->step : "preparations",
+	       story->device.state == IOMMU_RAS_STATE_ACTIVE
+		       ? "The device is not fenced any more, but does not work"
+		       : "The device stays fenced, and harms nothing else");
 	if (record->worker > 0)
 		command(advise(a, "What it waits for:"), "cat /proc/%d/stack; dmesg | tail -n 50",
 			(int)record->worker);
@@ -184,8 +183,8 @@ size_t story_advice(const struct story *story, const struct machine *m,
 		break;
 	case VERDICT_IGNORED:
 		command(advise(&a,
-			       "Nothing, if that is what you want: rule \"%s\" ignores it, and "
-			       "it stays fenced. To recover it once:",
+			       "Nothing, if that is what you want: rule \"%s\" ignores it, and it "
+			       "stays fenced. To recover it once:",
 			       story->record.rule),
 			"smmu-rasctl recover %s", dev);
 		break;

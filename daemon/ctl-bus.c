@@ -16,8 +16,8 @@ static int no_daemon(const char *what, const char *dev)
 {
 	if (state_daemon_runs()) {
 		fprintf(stderr,
-			"smmu-rasd runs, but cannot be asked to %s %s: it is not on the "
-			"system bus. See: journalctl -u smmu-rasd\n",
+			"smmu-rasd runs, but cannot be asked to %s %s: it is not on the system "
+			"bus. See: journalctl -u smmu-rasd\n",
 			what, dev);
 		return CTL_NO_DAEMON;
 	}

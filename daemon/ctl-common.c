@@ -36,8 +36,8 @@ const char *ctl_kernel_release(void)
 int ctl_no_family(void)
 {
 	fprintf(stderr,
-		"This kernel does not fence devices: it has no netlink family \"%s\". "
-		"It needs Linux with the smmu-ras series and CONFIG_IOMMU_RAS; now it runs %s\n",
+		"This kernel does not fence devices: it has no netlink family \"%s\". It needs "
+		"Linux with the smmu-ras series and CONFIG_IOMMU_RAS; now it runs %s\n",
 		IOMMU_RAS_FAMILY_NAME, ctl_kernel_release());
 	return CTL_NO_FAMILY;
 }

@@ -341,8 +341,8 @@ int ctl_find_device(const char *text, char name[static PCI_NAME_SIZE])
 	struct device_record record;
 
 	if (text[0] == '\0') {
-		fprintf(stderr, "A device cannot be \"\"; write it as lspci does, such as "
-				"01:00.0\n");
+		fprintf(stderr,
+			"A device cannot be \"\"; write it as lspci does, such as 01:00.0\n");
 		return CTL_USAGE;
 	}
 	if (pci_address_parse(text, &address) >= 0) {

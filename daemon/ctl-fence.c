@@ -72,9 +72,8 @@ static void tell_protected(const struct machine *m, const struct device_subject 
 	for (size_t i = 0; rule && i < rule->n_steps; i++)
 		unbinds = unbinds || rule->steps[i].kind == STEP_UNBIND;
 	if (rule && rule->protect && unbinds)
-		fprintf(stderr,
-			"  The rule unbinds the driver, and what is in use may be protected "
-			"from that: then it stays fenced.\n");
+		fprintf(stderr, "  The rule unbinds the driver, and what is in use may be "
+				"protected from that: then it stays fenced.\n");
 }
 
 static void tell_neighbours(const struct topology *t)

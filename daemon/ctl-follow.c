@@ -99,19 +99,38 @@ static int print_text(enum color how, const char *dev, const char *word, const c
 {
 	char when[48];
 
-	printf("%s  %-12s  %s%-9s%s  ", time_text(when, sizeof(when)), VISIBLE(dev), color(how),
+	printf("%s  %-12s  %s%-11s%s  ", time_text(when, sizeof(when)), VISIBLE(dev), color(how),
 	       word, color(COLOR_NONE));
-	print_wrapped(VISIBLE(text), 39);
+	print_wrapped(VISIBLE(text), 41);
 	return fflush(stdout) == 0 ? 0 : -EPIPE;
 }
 
-static int print_kernel(const char *word, enum color how, const struct ras_device *device)
+/* A device that the kernel has fenced, now or before. */
+static int print_fenced(const char *word, const struct ras_device *device)
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "by the kernel: %s, driver %s",
+	snprintf(text, sizeof(text), "by the kernel, because of %s; its driver is %s",
 		 ras_reason_name(device->reason), device->driver[0] ? device->driver : "none");
-	return print_text(how, device->dev, word, text);
+	return print_text(COLOR_BAD, device->dev, word, text);
+}
+
+static int print_kernel(enum kernel_message_type type, const struct ras_device *device)
+{
+	const char *word = kernel_event_name(type);
+
+	switch (type) {
+	case KERNEL_FENCED:
+		return print_fenced(word, device);
+	case KERNEL_SANITIZED:
+		return print_text(COLOR_NONE, device->dev, word,
+				  "it was reset, and is blocked until it is attached");
+	case KERNEL_UNFENCED:
+		return print_text(COLOR_GOOD, device->dev, word,
+				  "by the kernel: it may use memory again");
+	default:
+		return print_text(COLOR_NONE, device->dev, word, "from the system");
+	}
 }
 
 static int print_record(const struct device_record *record, const struct device_record *before)
@@ -131,7 +150,7 @@ static int print_record(const struct device_record *record, const struct device_
 			return 0;
 		return print_text(COLOR_GOOD, record->dev, "recovered", "it works again");
 	case RECOVERY_RUNNING:
-		snprintf(text, sizeof(text), "attempt %u begins, by rule %s", record->attempts,
+		snprintf(text, sizeof(text), "%u begins, by rule %s", record->attempts,
 			 record->rule);
 		return print_text(COLOR_BUSY, record->dev, "attempt", text);
 	case RECOVERY_QUEUED:
@@ -163,16 +182,12 @@ int follow_print(const struct ctl *ctl, const struct watch_event *event)
 		return print_json(event_json(event));
 	switch (event->type) {
 	case WATCH_FENCED:
-		return print_kernel(event->device->state == IOMMU_RAS_STATE_SANITIZED
+		return print_fenced(event->device->state == IOMMU_RAS_STATE_SANITIZED
 					    ? "(sanitized)"
 					    : "(fenced)",
-				    COLOR_BAD, event->device);
-	case WATCH_KERNEL:
-		return print_kernel(kernel_event_name(event->event),
-				    event->event == KERNEL_FENCED     ? COLOR_BAD
-				    : event->event == KERNEL_UNFENCED ? COLOR_GOOD
-								      : COLOR_NONE,
 				    event->device);
+	case WATCH_KERNEL:
+		return print_kernel(event->event, event->device);
 	case WATCH_LOST:
 		return print_text(COLOR_BAD, "-", "lost",
 				  "some events of the kernel; what is fenced now:");
@@ -306,8 +321,8 @@ int follow_to_the_end(struct follow *f)
 		f->outage = now_usec(CLOCK_MONOTONIC) - f->fenced_at;
 	if (r == -EINTR) {
 		fprintf(stderr,
-			"Not followed any further; what was begun goes on. See: "
-			"smmu-rasctl show %s\n",
+			"Not followed any further; what was begun goes on. See: smmu-rasctl show "
+			"%s\n",
 			f->dev);
 		return CTL_FAILURE;
 	}

@@ -5,6 +5,9 @@
 #include "ctl-story.h"
 #include "sysfs.h"
 
+/* Devices that are active are asked about one by one. */
+#define ASK_MAX 256
+
 static struct story *story_find(struct machine *m, const char *bus, const char *dev)
 {
 	for (size_t i = 0; i < m->n; i++)
@@ -81,6 +84,32 @@ static void add_record(const struct device_record *record, int error, void *user
 	story->has_record = true;
 }
 
+/* What the kernel remembers of those that are active again: since when they were fenced, and why.
+ */
+static void read_recovered(struct machine *m)
+{
+	struct kernel_link link = KERNEL_LINK_NONE;
+	unsigned int asked = 0;
+
+	if (!m->family || ctl_connect(&link) != CTL_OK) {
+		kernel_link_close(&link);
+		return;
+	}
+	for (size_t i = 0; i < m->n && asked < ASK_MAX; i++) {
+		struct ras_device *device = &m->stories[i].device;
+		struct ras_device now;
+		char text[160];
+
+		if (m->stories[i].known)
+			continue;
+		asked++;
+		if (kernel_link_request(&link, IOMMU_RAS_CMD_DEVICE_GET, device->bus, device->dev,
+					&now, text, sizeof(text)) >= 0)
+			*device = now;
+	}
+	kernel_link_close(&link);
+}
+
 static int read_kernel(struct machine *m)
 {
 	struct kernel_link link = KERNEL_LINK_NONE;
@@ -130,6 +159,7 @@ int machine_read(struct machine *m)
 	if (r != CTL_OK)
 		return r;
 	(void)state_load_all(add_record, m);
+	read_recovered(m);
 	if (policy_load(&m->policy, m->policy_error) < 0)
 		m->policy = NULL;
 	if (m->no_memory)

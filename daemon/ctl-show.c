@@ -68,6 +68,9 @@ static void print_recovery(const struct story *story, const struct machine *m)
 		print_line("Next", "the next attempt begins at %s", CTL_TIME_TEXT(record->next));
 	else if (record->next > 0 && m->daemon && record->state == RECOVERY_RUNNING)
 		print_line("Next", "the step may take until %s", CTL_TIME_TEXT(record->next));
+	else if (story->verdict == VERDICT_STUCK)
+		print_line("Next", "it goes on as soon as the kernel comes back from %s",
+			   record->step[0] ? VISIBLE(record->step) : "it");
 	else if (story->verdict == VERDICT_ISOLATED || story->verdict == VERDICT_IGNORED)
 		print_line("Next", "nothing happens by itself");
 }
@@ -226,6 +229,11 @@ static void print_kernel(const struct story *story)
 		snprintf(text + used, sizeof(text) - used, ", ...");
 	if (device->iommu[0])
 		print_line("IOMMU", "%s%s", VISIBLE(device->iommu), text);
+	if (ats == -ENODEV)
+		print_line("Hardware",
+			   "%sthe device does not answer: its configuration space reads as ones. "
+			   "It hangs, has lost its power, or was pulled out%s",
+			   color(COLOR_BAD), color(COLOR_NONE));
 	if (ats >= 0 || ats == -ENODATA)
 		print_line("ATS", "%s",
 			   ats > 0    ? "enabled: it caches translations"
@@ -233,13 +241,15 @@ static void print_kernel(const struct story *story)
 				      : "the device has none");
 	if (sysfs_read("pci", dev, "reset_method", text, sizeof(text)) >= 0)
 		print_line("Resets", "%s", text[0] ? VISIBLE(text) : "it has none");
+	if (story->known && device->fence_count == 0)
+		print_line("Fenced", "never since the machine was started");
 	if (device->fence_count)
 		print_line("Fenced", "%" PRIu32 " time%s; the last was fence %" PRIu64,
 			   device->fence_count, device->fence_count == 1 ? "" : "s",
 			   device->fence_id);
 	if (device->suppressed)
-		print_line("Suppressed", "%" PRIu64 " invalidations not sent since",
-			   device->suppressed);
+		print_line("Suppressed", "%" PRIu64 " invalidation%s not sent since",
+			   device->suppressed, device->suppressed == 1 ? "" : "s");
 }
 
 /* --- what depends on it ----------------------------------------------------------------------- */

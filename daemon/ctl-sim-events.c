@@ -479,8 +479,8 @@ int sim_read(struct sim *sim, const char *file, const char *text, size_t len,
 		r = parse_lines(&c, len);
 	} else if (root) {
 		r = fail(&c, NULL,
-			 "expected an object with \"events\", or lines of \"smmu-rasctl "
-			 "monitor --json\"");
+			 "expected an object with \"events\", or lines of \"smmu-rasctl monitor "
+			 "--json\"");
 	} else if (newline && text[0] == '{' && newline > text + 1 && newline[-1] == '}') {
 		/* A first line that is whole: there are more of them. */
 		r = parse_lines(&c, len);

@@ -51,8 +51,8 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
 
 	if (argc > 1) {
 		fprintf(stderr,
-			"\"status\" takes no device, found \"%s\"; for one device: "
-			"smmu-rasctl show %s\n",
+			"\"status\" takes no device, found \"%s\"; for one device: smmu-rasctl "
+			"show %s\n",
 			VISIBLE(argv[1]), VISIBLE(argv[1]));
 		return CTL_USAGE;
 	}

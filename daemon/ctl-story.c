@@ -180,6 +180,20 @@ static void isolated_text(const struct story *story, char *buf, size_t size)
 	}
 }
 
+/* When the step that runs, or is stuck, began. */
+static uint64_t step_begun(const struct device_record *record)
+{
+	const struct step_result *last =
+		record->n_history ? &record->history[record->n_history - 1] : NULL;
+
+	if (!last || last->attempt != record->attempts)
+		return record->since;
+	/* A step that is stuck is in the history already; it was given up, and has not ended. */
+	if (record->state == RECOVERY_STUCK && streq(last->step, record->step))
+		return last->time - last->duration;
+	return last->time;
+}
+
 const char *story_recovery(const struct story *story, char *buf, size_t size)
 {
 	const struct device_record *record = &story->record;
@@ -201,10 +215,10 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 		str_copy(buf, size, "waits for its turn");
 		break;
 	case RECOVERY_RUNNING:
-		snprintf(buf, size, "running %s for %s", step, CTL_AGE_TEXT(record->since));
+		snprintf(buf, size, "running %s for %s", step, CTL_AGE_TEXT(step_begun(record)));
 		break;
 	case RECOVERY_STUCK:
-		snprintf(buf, size, "stuck in %s for %s", step, CTL_AGE_TEXT(record->since));
+		snprintf(buf, size, "stuck in %s for %s", step, CTL_AGE_TEXT(step_begun(record)));
 		break;
 	case RECOVERY_GONE:
 		snprintf(buf, size, "removed; a worker is still stuck in %s", step);

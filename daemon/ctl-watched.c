@@ -37,6 +37,9 @@ int pci_ats_enabled(const char *dev)
 		return -errno;
 	if (n <= CONFIG_USER_SIZE)
 		return -EACCES;
+	/* What nobody answers reads as ones. */
+	if (config_u32(config, 0) == UINT32_MAX)
+		return -ENODEV;
 	for (unsigned int i = 0;
 	     i < EXTENDED_STEPS_MAX && at >= EXTENDED_BEGIN && at + 8 <= (size_t)n; i++) {
 		uint32_t header = config_u32(config, at);
@@ -126,7 +129,7 @@ json_t *watched_policy_json(const struct machine *m)
 
 static void print_label(const char *label)
 {
-	printf("%*s: ", LABEL, label);
+	printf("%*s%s ", LABEL, label, label[0] ? ":" : " ");
 }
 
 struct list {
@@ -213,7 +216,7 @@ static void print_recovered(const struct machine *m)
 		}
 		snprintf(text, sizeof(text), "%s (%s) %s", VISIBLE(story->device.dev),
 			 VISIBLE(story_driver(story, driver, sizeof(driver))),
-			 story_recovery(story, recovery, sizeof(recovery)));
+			 story_recovery(story, recovery, sizeof(recovery)) + strlen("recovered "));
 		print_wrapped(text, LABEL + 2);
 	}
 }

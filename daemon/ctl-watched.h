@@ -13,7 +13,9 @@ json_t *watched_policy_json(const struct machine *m);
 /* The devices with ATS enabled, or null when that may not be read (root may). */
 json_t *watched_devices_json(void);
 
-/* Is ATS enabled for the PCI device? 1, 0, -ENODATA when it has none, -EACCES, or -errno. */
+/*
+ * Is ATS enabled for the PCI device? 1, 0, -ENODATA when it has none, -EACCES, -ENODEV when it does
+ * not answer at all, or -errno. */
 int pci_ats_enabled(const char *dev);
 
 /*
