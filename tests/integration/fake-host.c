@@ -124,6 +124,36 @@ int host_clock_jumped(int fd)
 	return n == 1 ? 1 : n == 0 ? -ECONNRESET : 0;
 }
 
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+
+/* Waits until the test lets a file of the daemon be replaced, or go on after it was. */
+static void ask_for_state_file(void)
+{
+	char answer;
+	int fd;
+
+	if (!getenv("SMMU_RAS_TEST_STATE")) /* NOLINT(concurrency-mt-unsafe) */
+		return;
+	fd = fake_connect('S', false);
+	if (fd < 0)
+		return;
+	if (send(fd, "s", 1, MSG_NOSIGNAL) == 1)
+		(void)recv(fd, &answer, 1, 0);
+	close(fd);
+}
+
+/* What is written to /run/smmu-rasd counts from here on; see -Wl,--wrap=rename in rules.mk. */
+int __wrap_rename(const char *from, const char *to)
+{
+	int r;
+
+	ask_for_state_file();
+	r = __real_rename(from, to);
+	ask_for_state_file();
+	return r;
+}
+
 /* "path NUL value", answered by an errno when the test is done with it. */
 int host_sysfs_write(const char *path, const char *value)
 {

@@ -89,6 +89,7 @@ class Device:
         self.event_seq = 0
         self.supported = methods.split()
         self.reset_result = 0  # errno of the next resets
+        self.failures = 0  # so many of the next resets fail
         self.refences = 0  # how often it wedges again, right after it is unfenced
         self.offspring = []  # (path below the device, class, {attribute: text}) that its driver makes
         self.barren = False  # its driver makes nothing of it
@@ -232,6 +233,10 @@ class Kernel:
         self.away = {}  # removed through sysfs, and found again by a scan
         self.slots = {}  # name: what its devices' names begin with
         self.drop_events = False
+        self.boundaries = 0  # so many times something was about to be done, or had been done
+        self.stop_at = None  # the one of them at which everything stands still
+        self.stopped = threading.Event()
+        self.go_on = None
         self.dumps = 0
         self.actions = []  # called in the kernel's thread
         for name in ("bus/pci/devices", "bus/pci/drivers", "class/block", "class/net"):
@@ -417,6 +422,9 @@ class Kernel:
         elif parts[2] == "reset":
             if device.reset_result:
                 return device.reset_result
+            if device.failures:
+                device.failures -= 1
+                return errno.ENOTTY
             self._sanitize(device)
             if device.driver:
                 self._attach(device)
@@ -542,6 +550,31 @@ class Kernel:
 
     # --- connections -----------------------------------------------------------------------------
 
+    def _boundary(self, go_on):
+        """Counts one. Returns True when it is the one to stop at; then @go_on is for later."""
+        self.boundaries += 1
+        if self.boundaries != self.stop_at:
+            return False
+        self.go_on = go_on
+        self.stopped.set()
+        self.changed.notify_all()
+        return True
+
+    def release_boundary(self):
+        with self.lock:
+            self.stop_at = None
+            self.go_on()
+
+    def _performed(self, perform, answer):
+        result = perform()
+        if not self._boundary(lambda: answer(result)):
+            answer(result)
+
+    def _state_file(self, sock):
+        """The daemon is about to replace, or has replaced, a file in /run/smmu-rasd."""
+        if not self._boundary(lambda: self._send(sock, b"g")):
+            self._send(sock, b"g")
+
     def _held(self, label, connection, perform, answer):
         self.writes.append(label)
         for hold in self.holds:
@@ -554,7 +587,8 @@ class Kernel:
                 hold.arrived.set()
                 break
         else:
-            answer(perform())
+            if not self._boundary(lambda: self._performed(perform, answer)):
+                self._performed(perform, answer)
         self.changed.notify_all()
 
     def _incoming(self, fd):
@@ -580,6 +614,8 @@ class Kernel:
                 lambda: self._sysfs_write(path, value),
                 lambda result: self._send(sock, struct.pack("=i", result)),
             )
+        elif purpose == "S":
+            self._state_file(sock)
         elif purpose == "L":
             fields = [f for f in data.decode().split("\0") if f]
             pairs = [f.split("=", 1) for f in fields]

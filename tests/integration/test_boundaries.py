@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon, or its worker, ends at each boundary of each kind of recovery.
+
+A boundary is the moment before and the moment after every write to sysfs, every command to the kernel, and every
+file that the daemon replaces in /run/smmu-rasd. Nobody wrote a list of them: a recovery without a disturbance tells
+how many there are. Then each of them has its turn, on a machine of its own.
+"""
+
+import os
+import signal
+
+import fakekernel
+from fakekernel import ACTIVE, FENCED, SANITIZED
+from lib.bench import DEV, QUICK, TESTS, Bench, check, equal
+from lib.messages import BEGUN, ISOLATED
+
+
+class Recovery:
+    """One kind of recovery: how to set it up, and what it has to come to."""
+
+    def __init__(self, name, prepare, attempts=2, may_be_isolated=False, **policy):
+        self.name = name
+        self.prepare = prepare
+        self.policy = dict(policy, attempts=attempts, backoff=QUICK, protect=False)
+        self.attempts = attempts
+        self.may_be_isolated = may_be_isolated
+
+
+def plain(b):
+    device = b.kernel.add(DEV)
+    device.write("driver_override", "virtio-pci")
+    device.write("reset_method", "flr")
+    device.has("virtio0/net/eth0", "net")
+    return device
+
+
+def fails_once(b):
+    device = plain(b)
+    device.failures = 1
+    return device
+
+
+def wedges_again(b):
+    device = plain(b)
+    device.refences = 1
+    return device
+
+
+def never_works(b):
+    device = plain(b)
+    device.failures = 1000
+    return device
+
+
+def with_vfs(b):
+    device = b.kernel.add(DEV, driver="igb")
+    device.write("driver_override", "igb")
+    device.write("reset_method", "flr")
+    device.can_have_vfs(["0000:01:10.0", "0000:01:10.1"])
+    device.set_vfs(2)
+    vf = b.kernel.devices["0000:01:10.0"]
+    vf.write("driver_override", "vfio-pci")
+    vf.unbind()
+    vf.bind("vfio-pci")
+    return device
+
+
+RECOVERIES = [
+    Recovery("default_steps", plain, reset_methods=["bus"]),
+    Recovery("in_place", plain, steps=["reset"], reset_methods=["bus"]),
+    # One more than it fails by itself, and one for the disturbance.
+    Recovery("second_attempt", fails_once, attempts=3),
+    Recovery("wedges_again", wedges_again, attempts=3),
+    Recovery("only_attempt", plain, attempts=1, may_be_isolated=True, reset_methods=["bus"]),
+    Recovery("never_works", never_works, attempts=2, may_be_isolated=True),
+    Recovery("virtual_functions", with_vfs),
+]
+
+
+def machine(recovery):
+    b = Bench()
+    b.env["SMMU_RAS_TEST_STATE"] = "1"
+    b.policy(**recovery.policy)
+    return b, recovery.prepare(b)
+
+
+def begin(b):
+    b.start()
+    # What was written at the start is not part of a recovery.
+    b.kernel.boundaries = 0
+    b.kernel.fence(DEV)
+
+
+def over(b):
+    """Is the story over, with nobody at work any more?"""
+    state = (b.state() or {}).get("state")
+    device = b.kernel.devices[DEV]
+    return (state == "isolated" and not device.state == ACTIVE) or (state == "idle" and device.state == ACTIVE)
+
+
+def assert_end(b, device, recovery, where):
+    b.kernel.wait(lambda: over(b), f"the end of the story, ended {where}: {device.state} {b.state()}")
+    record = b.state()
+    begun = [int(r["SMMU_RAS_ATTEMPT"]) for r in b.kernel.records(BEGUN, DEV)]
+    check(max(begun, default=0) <= recovery.attempts, f"{where}: attempts {begun}")
+    equal(begun, sorted(begun), f"{where}: attempts in their order")
+    equal(device.read("driver_override"), device.home, f"{where}: driver_override")
+    if record["state"] == "isolated":
+        check(recovery.may_be_isolated, f"{where}: isolated ({record['note']})")
+        check(device.state in (FENCED, SANITIZED), f"{where}: state {device.state}")
+        # The driver may be unbound, but neither silently nor forgotten.
+        equal(record["driver"], device.home, f"{where}: the driver in the record")
+        message = b.kernel.records(ISOLATED, DEV)[-1]["MESSAGE"]
+        check(device.driver or f"/{device.home}/bind" in message, f"{where}: {message}")
+        return
+    equal(device.driver, device.home, f"{where}: driver")
+    equal(device.read("reset_method").split()[0], "flr", f"{where}: reset_method")
+    equal(record["prepared"], False, f"{where}: something is still owed")
+    if device.vfs:
+        vfs = [b.kernel.devices[name] for name in device.vfs]
+        equal([vf.driver for vf in vfs], ["vfio-pci", "virtio-pci"], f"{where}: drivers of the VFs")
+        equal(vfs[0].read("driver_override"), "vfio-pci", f"{where}: driver_override of a VF")
+        equal(device.read("sriov_drivers_autoprobe"), "1", f"{where}: sriov_drivers_autoprobe")
+
+
+def kill_daemon(b):
+    b.kill()
+    b.kernel.stop_at = None
+    b.start()
+
+
+def stop_daemon(b):
+    """As `systemctl restart` does: what is under way is let end."""
+    b.daemon.send_signal(signal.SIGTERM)
+    b.kernel.release_boundary()
+    equal(b.daemon.wait(fakekernel.PATIENCE), 0, "exit status")
+    b.start()
+
+
+def kill_worker(b):
+    """As the OOM killer does."""
+    pid = b.daemon.pid
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        for child in f.read().split():
+            os.kill(int(child), signal.SIGKILL)
+    b.kernel.release_boundary()
+
+
+def count(recovery):
+    b, device = machine(recovery)
+    try:
+        begin(b)
+        assert_end(b, device, recovery, "nowhere")
+        return b.kernel.boundaries
+    finally:
+        b.close()
+
+
+def at_each_boundary(recovery, disturb):
+    n = count(recovery)
+    # Before and after: the first save, each step, the last save.
+    check(n >= 8, f"only {n} boundaries")
+    for i in range(1, n + 1):
+        b, device = machine(recovery)
+        try:
+            b.start()
+            b.kernel.boundaries = 0
+            b.kernel.stop_at = i
+            b.kernel.fence(DEV)
+            b.kernel.wait(lambda: b.kernel.stopped.is_set() or over(b), f"boundary {i} of {n}")
+            # Records are written when the loop has nothing better to do: there may be one less of them.
+            if b.kernel.stopped.is_set():
+                disturb(b)
+            assert_end(b, device, recovery, f"at boundary {i} of {n}")
+        finally:
+            b.close()
+
+
+def add_tests():
+    for recovery in RECOVERIES:
+        for disturb in (kill_daemon, stop_daemon, kill_worker):
+
+            def run(b, recovery=recovery, disturb=disturb):
+                at_each_boundary(recovery, disturb)
+
+            run.__name__ = f"{disturb.__name__}_at_each_boundary_of_{recovery.name}"
+            run.__module__ = __name__
+            TESTS.append(run)
+
+
+add_tests()
