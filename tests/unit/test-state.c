@@ -286,6 +286,8 @@ Suite *state_suite(void)
 	TCase *c = tcase_create("state");
 
 	tcase_add_checked_fixture(c, setup, unit_host_teardown);
+	/* A thousand files on a busy machine. */
+	tcase_set_timeout(c, 60);
 	tcase_add_test(c, round_trip);
 	tcase_add_test(c, every_torn_file_is_noticed);
 	tcase_add_loop_test(c, damage_is_noticed, 0, ARRAY_SIZE(damage));
