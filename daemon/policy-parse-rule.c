@@ -47,10 +47,12 @@ static int parse_reset_methods(struct context *c, const struct json_path *path, 
 		if (!one_of(json_string_value(method), known, ARRAY_SIZE(known)))
 			return fail_unknown(c, &at, false, "reset method",
 					    json_string_value(method), known, ARRAY_SIZE(known));
+		for (size_t j = 0; j < i; j++)
+			if (json_equal(method, json_array_get(value, j)))
+				return fail(c, &at, "\"%s\" is named twice",
+					    json_string_value(method));
 		used += (size_t)snprintf(methods + used, sizeof(methods) - used, "%s%s",
 					 i ? " " : "", json_string_value(method));
-		if (used >= sizeof(methods))
-			return fail(c, path, "too many reset methods; name each one once");
 	}
 	free(rule->reset_methods);
 	rule->reset_methods = strdup(methods);

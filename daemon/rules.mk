@@ -111,7 +111,7 @@ include daemon/install.mk
 # --- tests ---------------------------------------------------------------------------------------
 
 TEST_OBJDIR = $(BUILDDIR)/tests
-TEST_UNITS = test-util test-log test-journal test-metrics test-pci-name test-kernel-msg test-policy test-policy-errors \
+TEST_UNITS = test-util test-log test-journal test-metrics test-pci-name test-kernel-msg test-policy test-policy-errors test-policy-shipped \
 	test-pci-slot test-exec test-recovery test-state test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)

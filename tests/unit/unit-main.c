@@ -17,6 +17,7 @@ int main(void)
 	srunner_add_suite(runner, kernel_msg_suite());
 	srunner_add_suite(runner, policy_suite());
 	srunner_add_suite(runner, policy_errors_suite());
+	srunner_add_suite(runner, policy_shipped_suite());
 	srunner_add_suite(runner, pci_slot_suite());
 	srunner_add_suite(runner, exec_suite());
 	srunner_add_suite(runner, recovery_suite());

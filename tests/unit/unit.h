@@ -14,6 +14,7 @@ Suite *pci_name_suite(void);
 Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
 Suite *policy_errors_suite(void);
+Suite *policy_shipped_suite(void);
 Suite *pci_slot_suite(void);
 Suite *exec_suite(void);
 Suite *recovery_suite(void);
