@@ -81,7 +81,7 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	 */
 	if (d && (!event || type == KERNEL_FENCED || m->dumping) &&
 	    d->record.state != RECOVERY_GONE && device_replaced(d)) {
-		log_notice("%s: another device is in its place", d->record.dev);
+		report_device(d, LOG_NOTICE, "another device is in its place");
 		d->kernel = (struct ras_device){0};
 		device_apply(d, INPUT_REMOVED);
 		d = device_find(m, info->bus, info->dev);

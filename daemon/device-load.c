@@ -28,8 +28,7 @@ static bool take_over_worker(struct device *d, pid_t pid, uint64_t start)
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
 	attempt_kill(d);
 	if (attempt_watch(d) < 0)
-		log_error("%s: cannot watch worker %d of an earlier daemon", d->record.dev,
-			  (int)pid);
+		report_device(d, LOG_ERR, "cannot watch worker %d of an earlier daemon", (int)pid);
 	return true;
 }
 
@@ -94,8 +93,9 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	case RECOVERY_STUCK:
 		d->resume = true;
 		if (take_over_worker(d, record->worker, record->worker_start)) {
-			log_warning("%s: worker %d of an earlier daemon is still busy with it",
-				    record->dev, (int)record->worker);
+			report_device(d, LOG_WARNING,
+				      "worker %d of an earlier daemon is still busy with it",
+				      (int)record->worker);
 			device_apply(d, INPUT_LINGERING);
 		}
 		break;

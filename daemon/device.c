@@ -24,7 +24,7 @@ void device_timer_start(struct device *d, uint64_t usec, sd_event_time_handler_t
 				       usec / 16 + 1, handler, d);
 	/* Only memory can be short; without a limit the step just has none. */
 	if (r < 0)
-		log_error("%s: cannot set a timer: %s", d->record.dev, strerror(-r));
+		report_device(d, LOG_ERR, "cannot set a timer: %s", strerror(-r));
 	d->record.next = now_usec(CLOCK_REALTIME) + usec;
 }
 
@@ -136,8 +136,8 @@ void device_apply(struct device *d, enum recovery_input input)
 		device_free(d);
 		return;
 	case DO_BUG:
-		log_error("%s: \"%s\" cannot happen while %s; please report this", d->record.dev,
-			  recovery_input_name(input), recovery_state_name(before));
+		report_device(d, LOG_ERR, "\"%s\" cannot happen while %s; please report this",
+			      recovery_input_name(input), recovery_state_name(before));
 		return;
 	}
 	if (t.next == RECOVERY_IDLE)
