@@ -247,6 +247,10 @@ static struct job *make_job(const struct device *d)
 	job->attempts = d->rule->attempts;
 	if (d->finish) {
 		job->steps[job->n_steps++].kind = STEP_BIND;
+	} else if (record->last_resort) {
+		job->n_steps = d->rule->n_on_exhausted_steps;
+		memcpy(job->steps, d->rule->on_exhausted_steps,
+		       sizeof(d->rule->on_exhausted_steps));
 	} else {
 		for (size_t i = 0; i < d->rule->n_before; i++)
 			job->steps[job->n_steps++] = hook_step(&d->rule->before[i]);
@@ -276,7 +280,7 @@ void attempt_start(struct device *d)
 		device_find_rule(d);
 	/* The rest of an attempt that was cut off is no attempt of its own. */
 	d->finishing = d->finish;
-	d->counted = !d->finish || !d->record.begun;
+	d->counted = (!d->finish || !d->record.begun) && !d->record.last_resort;
 	if (d->counted)
 		d->record.attempts++;
 	d->attempt_fence = d->record.fence_id;
@@ -306,7 +310,12 @@ void attempt_start(struct device *d)
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
 	d->record.worker = d->worker.pid;
 	d->record.worker_start = d->worker.start;
-	report_begun(d);
+	if (d->record.last_resort && !d->finishing)
+		report_device(d, LOG_WARNING,
+			      "its %u attempts have failed; now on_exhausted of rule %s",
+			      d->record.attempts, d->rule->name);
+	else
+		report_begun(d);
 	watch_step(d, "", d->rule->step_timeout);
 	r = attempt_watch(d);
 	if (r < 0) {
@@ -362,6 +371,7 @@ static void refenced(struct device *d)
 	enum recovery_input input;
 
 	d->record.attempts = 0;
+	d->record.last_resort = false;
 	input = device_decide(d, false);
 	if (input == INPUT_RECOVER)
 		device_set_note(d, "it was unfenced, and fenced again at once");
@@ -380,7 +390,12 @@ static enum recovery_input failed(struct device *d)
 	}
 	if (!d->rule)
 		device_find_rule(d);
-	return d->record.attempts < d->rule->attempts ? INPUT_FAILED : INPUT_EXHAUSTED;
+	if (d->record.attempts < d->rule->attempts && !d->record.last_resort)
+		return INPUT_FAILED;
+	if (d->record.last_resort || d->rule->n_on_exhausted_steps == 0)
+		return INPUT_EXHAUSTED;
+	d->record.last_resort = true;
+	return INPUT_LAST_RESORT;
 }
 
 /* The worker is gone, whatever it did. */

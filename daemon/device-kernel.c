@@ -43,6 +43,7 @@ void device_fenced(struct device *d, bool new_fence)
 	if (!resume) {
 		d->record.attempts = 0;
 		d->record.force = false;
+		d->record.last_resort = false;
 		record_clear_history(&d->record);
 	}
 	device_apply(d, device_decide(d, resume));

@@ -68,6 +68,13 @@ enum recovery_input device_decide(struct device *d, bool resume)
 		break;
 	}
 	if (resume && d->record.attempts >= d->rule->attempts) {
+		/* Interrupted in the last attempt, or before the last resort had begun. */
+		if (d->rule->n_on_exhausted_steps > 0 &&
+		    !(d->record.last_resort && d->record.begun)) {
+			d->record.last_resort = true;
+			d->record.left = LEFT_NOT;
+			return INPUT_RECOVER;
+		}
 		if (d->record.note[0] == '\0')
 			device_set_note(d, "the last attempt was interrupted");
 		d->record.left = LEFT_EXHAUSTED;

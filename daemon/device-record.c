@@ -151,6 +151,7 @@ void device_forget_debt(struct device *d)
 	d->record.begun = false;
 	d->record.left = LEFT_NOT;
 	d->record.force = false;
+	d->record.last_resort = false;
 	d->record.step[0] = '\0';
 	d->record.note[0] = '\0';
 	d->resume = false;

@@ -7,6 +7,7 @@
 #include "hooks.h"
 #include "log.h"
 #include "manager.h"
+#include "sysfs.h"
 
 void device_timer_stop(struct device *d)
 {
@@ -66,6 +67,24 @@ static void enter_state(struct device *d, enum recovery_state next)
 	device_changed(d);
 }
 
+/*
+ * A driver that was told of the fence (nvme, virtio-blk) keeps what it was asked for until somebody
+ * resets the device, and nobody else says why programs hang.
+ */
+static void note_who_waits(struct device *d)
+{
+	char driver[RAS_NAME_SIZE];
+	char why[STATE_NOTE_SIZE];
+
+	if (d->record.functions.block == 0 || !device_is_fenced(d) ||
+	    sysfs_link(d->record.bus, d->record.dev, "driver", driver, sizeof(driver)) < 0)
+		return;
+	memcpy(why, d->record.note, sizeof(why));
+	device_set_note(
+		d, "%.160s; whoever uses its disk may wait until it is reset, or %s is unbound",
+		why, driver);
+}
+
 void device_apply(struct device *d, enum recovery_input input)
 {
 	enum recovery_state before = d->record.state;
@@ -118,6 +137,7 @@ void device_apply(struct device *d, enum recovery_input input)
 			d->record.left = LEFT_PROTECTED;
 		else if (input == INPUT_EXHAUSTED && d->record.left != LEFT_OPERATOR)
 			d->record.left = LEFT_EXHAUSTED;
+		note_who_waits(d);
 		if (input == INPUT_PROTECTED)
 			report_protected(d);
 		else

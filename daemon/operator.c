@@ -68,6 +68,7 @@ int device_request_recover(struct manager *m, const char *dev, bool force,
 	d->record.attempts = 0;
 	d->record.left = LEFT_NOT;
 	d->record.force = force;
+	d->record.last_resort = false;
 	d->refences = 0;
 	/* Unfenced, but without its driver: that is all there is to do. */
 	d->finish = !device_is_fenced(d);

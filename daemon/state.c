@@ -164,7 +164,7 @@ static json_t *record_to_json(const struct device_record *record)
 	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
 	/* clang-format off */
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:s, "
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:s, "
 			 "s:b, s:s, s:s, s:s, s:o, s:o, s:b, s:s, s:I, s:I, s:o, "
 			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
 			 "version", STATE_VERSION,
@@ -177,6 +177,7 @@ static json_t *record_to_json(const struct device_record *record)
 			 "left", (int)record->left,
 			 "active", record->active,
 			 "begun", record->begun,
+			 "last_resort", record->last_resort,
 			 "force", record->force,
 			 "rule", record->rule,
 			 "prepared", record->prepared,
@@ -339,6 +340,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 		ret->left = (enum left_alone)left;
 	ret->active = json_is_true(json_object_get(json, "active"));
 	ret->begun = !json_is_false(json_object_get(json, "begun"));
+	ret->last_resort = json_is_true(json_object_get(json, "last_resort"));
 	ret->force = json_is_true(json_object_get(json, "force"));
 	(void)get_u64(json, "recovered_time", &ret->recovered_time);
 	(void)get_u64(json, "keep_until", &ret->keep_until);

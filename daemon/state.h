@@ -68,9 +68,10 @@ struct device_record {
 	uint64_t fence_id;     /* the fence this is about */
 	unsigned int attempts; /* begun for it */
 	enum left_alone left;
-	bool active; /* the kernel said so last */
-	bool begun;  /* the present attempt may have done something to the device */
-	bool force;  /* an operator said that protect is not to be asked */
+	bool active;	  /* the kernel said so last */
+	bool begun;	  /* the present attempt may have done something to the device */
+	bool last_resort; /* its attempts are used up, and policy's last resort has its turn */
+	bool force;	  /* an operator said that protect is not to be asked */
 	char rule[64];
 
 	/* What is owed to the device once a worker has begun; valid when .prepared. */
