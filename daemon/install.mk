@@ -16,7 +16,8 @@ INSTALL_TEXTS = \
 	config/policy.schema.json:$(DATADIR)/smmu-rasd/policy.schema.json:644 \
 	config/smmu-rasctl.schema.json:$(DATADIR)/smmu-rasd/smmu-rasctl.schema.json:644 \
 	config/monitoring/npd-smmu-ras:$(DATADIR)/smmu-rasd/monitoring/npd-smmu-ras:755 \
-	$(foreach file,$(wildcard config/monitoring/*.json config/monitoring/*.yml config/monitoring/*.md),$(file):$(DATADIR)/smmu-rasd/monitoring/$(notdir $(file)):644) \
+	config/monitoring/README.md:$(DOCDIR)/monitoring/README.md:644 \
+	$(foreach file,$(wildcard config/monitoring/*.json config/monitoring/*.yml),$(file):$(DATADIR)/smmu-rasd/monitoring/$(notdir $(file)):644) \
 	$(foreach file,$(wildcard config/examples/*.json),$(file):$(DOCDIR)/examples/$(notdir $(file)):644) \
 	$(foreach n,1 5 8,$(foreach file,$(wildcard daemon/man/*.$n),$(file):$(MANDIR)/man$n/$(notdir $(file)):644)) \
 	$(foreach file,$(wildcard daemon/completions/smmu-rasctl.bash),$(file):$(BASHCOMPDIR)/smmu-rasctl:644) \
@@ -28,7 +29,7 @@ INSTALL_TEXTS = \
 # The operator's own; made, and never removed while something is in them.
 INSTALL_DIRS = $(SYSCONFDIR)/smmu-rasd/policy.d
 INSTALL_EMPTIED = $(SYSCONFDIR)/smmu-rasd/policy.d $(SYSCONFDIR)/smmu-rasd $(VENDORDIR)/policy.d $(VENDORDIR) \
-	$(DATADIR)/smmu-rasd/monitoring $(DATADIR)/smmu-rasd $(DOCDIR)/examples $(DOCDIR)
+	$(DATADIR)/smmu-rasd/monitoring $(DATADIR)/smmu-rasd $(DOCDIR)/monitoring $(DOCDIR)/examples $(DOCDIR)
 
 # Words of an entry.
 INSTALL_SOURCE = $(word 1,$(subst :, ,$(1)))
