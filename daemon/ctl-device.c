@@ -348,8 +348,12 @@ int ctl_find_device(const char *text, char name[static PCI_NAME_SIZE])
 	if (pci_address_parse(text, &address) >= 0) {
 		pci_address_format(&address, name);
 		/* What is gone from the machine may still have a story. */
-		if (sysfs_device_exists("pci", name) || state_load("pci", name, &record) >= 0)
+		if (sysfs_device_exists("pci", name))
 			return CTL_OK;
+		if (state_load("pci", name, &record) >= 0) {
+			record_clear_history(&record);
+			return CTL_OK;
+		}
 		return no_such_device(text, name);
 	}
 	if (strncmp(text, "/sys/", 5) == 0)

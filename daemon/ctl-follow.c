@@ -64,7 +64,7 @@ static json_t *event_json(const struct watch_event *event)
 		json = begin_json("step");
 		json_object_set_new(json, "device", ctl_json_text(event->record->dev));
 		json_object_set_new(json, "rule", ctl_json_text(event->record->rule));
-		json_object_update(json, step_json(step));
+		json_object_update_new(json, step_json(step));
 		return json;
 	case WATCH_RECORD:
 		json = begin_json("recovery");

@@ -276,9 +276,8 @@ json_t *record_json(const struct device_record *record)
 		[LEFT_EXHAUSTED] = "exhausted",
 		[LEFT_OPERATOR] = "operator",
 	};
-	const char *left = record->state == RECOVERY_ISOLATED || record->state == RECOVERY_IGNORED
-				   ? why[record->left]
-				   : NULL;
+	bool alone = record->state == RECOVERY_ISOLATED || record->state == RECOVERY_IGNORED;
+	const char *left = alone && record->left < ARRAY_SIZE(why) ? why[record->left] : NULL;
 
 	return json_pack("{s:s, s:s?, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
 			 recovery_state_name(record->state), "why", left, "attempts",

@@ -6,12 +6,15 @@ import subprocess
 
 import fakekernel
 from lib.bench import BINARIES, DEV, check, equal, recovered, test
+from lib.schema import conforms
 
 
 @test
 def ctl_without_the_family(b):
     done = b.ctl(status=3)
     check("cannot fence devices" in done.stdout, done.stdout)
+    equal(conforms(b.ctl("--json", status=3).stdout, "list")["kernel_support"], False, "kernel_support")
+    b.ctl("status", status=3)
     check("does not fence devices" in b.ctl("show", b.kernel.add(DEV).name, status=3).stderr, "show")
 
 
@@ -54,11 +57,13 @@ def ctl_monitor(b):
     b.kernel.add(DEV)
     b.kernel.add("0000:02:00.0")
     for args in ([], ["--json"]):
+        dumps = b.kernel.dumps
         monitor = subprocess.Popen(
             ["timeout", "60", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE, text=True
         )
         b.kernel.wait(
-            lambda: any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()), "a subscription"
+            lambda: any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()) and b.kernel.dumps > dumps,
+            "a subscription, and a dump",
         )
         # The first line of the second round is about what is fenced already.
         if "--json" in args:

@@ -62,7 +62,7 @@ def a_drill_without_a_daemon_says_how_to_end_it(b):
     check(f"echo 1 > /sys/bus/pci/devices/{DEV}/reset" in done.stderr, done.stderr)
     check("not reset since" in b.ctl("reattach", DEV, status=6).stderr, "reattach")
     device.state = SANITIZED
-    b.ctl("reattach", DEV)
+    conforms(b.ctl("reattach", "--json", DEV).stdout, "reattach")
     equal(device.state, ACTIVE, "state")
 
 

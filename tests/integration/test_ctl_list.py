@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the list, show and status of smmu-rasctl say."""
 
+import json
 import os
 
 import fakekernel
@@ -172,3 +173,40 @@ def a_stopped_daemon_hides_nothing(b):
     check("interrupted in reset" in text, text)
     check("systemctl start smmu-rasd" in b.ctl("show", "04:00.0").stdout, "what to do")
     b.kernel.release(hold)
+
+
+@test
+def a_record_does_not_drive_the_terminal(b):
+    b.policy(attempts=1)
+    device = b.kernel.add(DEV)
+    device.reset_result = 25
+    b.start()
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record")
+    b.kill()
+    record = b.state()
+    for key in ("note", "driver"):
+        record[key] = "a\x1b[2Jb\nc"
+    for step in record["history"]:
+        step["note"] = record["note"]
+    b.file(f"run/devices/pci@{DEV}.json", json.dumps(record))
+    for verb in (["list"], ["show", DEV]):
+        text, status = on_terminal(b, 300, *verb, SYSTEMD_COLORS="0")
+        check("\x1b" not in text and r"a\x1b[2Jb\x0ac" in text, repr(text))
+    # A record that cannot be read is not passed over in silence.
+    b.file(f"run/devices/pci@{DEV}.json", "{")
+    check("1 in /run/smmu-rasd cannot be read" in b.ctl().stdout, b.ctl().stdout)
+
+
+@test
+def status_while_a_device_is_recovered(b):
+    device = b.kernel.add(DEV)
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.start()
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    b.kernel.wait(lambda: b.state() and b.state()["step"] == "reset", "the record")
+    check("1 device is being recovered" in b.ctl("status", status=10).stdout, "status")
+    b.kernel.release(hold)
+    recovered(b, device)
