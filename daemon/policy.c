@@ -423,7 +423,7 @@ int policy_load_below(const char *etc, const char *lib, struct policy **ret,
 }
 
 /* Seconds for whoever is to write into a pipe, such as "policy check <(generate)", to begin. */
-#define PIPE_PATIENCE 10
+#define PIPE_PATIENCE 5
 
 /* Opens what somebody named: anything that has an end. */
 static int open_any(const char *path, char *error)

@@ -6,7 +6,7 @@ import signal
 
 import fakekernel
 from lib.bench import DEV, QUICK, check, equal, recovered, test
-from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, POLICY_LOADED, POLICY_REFUSED, STEP_FAILED
+from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, POLICY_REFUSED
 from test_steps import dead, said, script
 
 OTHER = "0000:02:00.0"

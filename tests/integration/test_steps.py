@@ -2,12 +2,11 @@
 """Steps that take a device out of the system, and those that run programs."""
 
 import os
-import signal
-import time
 
 import fakekernel
 from lib.bench import DEV, QUICK, check, equal, recovered, test
-from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, PROTECTED, RECOVERED, STEP_DONE, STEP_FAILED
+from lib.messages import ATTEMPT_FAILED, ISOLATED, PROTECTED, RECOVERED, STEP_DONE, STEP_FAILED
+from test_sriov import VFS, as_before, network_card
 
 NEIGHBOUR = "0000:01:00.1"
 AWAY = ["unbind", "remove", "rescan", "bind"]
@@ -357,3 +356,28 @@ def programs_die_with_the_daemon(b):
         pid = int(f.read())
     b.kill()
     b.kernel.wait(lambda: dead(pid), "the end of the program")
+
+
+# --- virtual functions -----------------------------------------------------------------------------
+
+
+@test
+def drivers_of_virtual_functions_go_before_their_physical_functions(b):
+    b.policy(protect=False)
+    pf = network_card(b)
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, pf)
+    unbound = [name for name, what in b.kernel.writes if what == "unbind"]
+    equal(unbound, [VFS[0], VFS[1], VFS[3], DEV], "who was unbound, in order")
+    as_before(b)
+
+
+@test
+def virtual_functions_come_back_with_a_card_that_was_away(b):
+    b.policy(steps=["remove", "rescan", "bind"], protect=False)
+    pf = network_card(b)
+    b.start()
+    b.kernel.fence(DEV)
+    recovered(b, pf)
+    as_before(b)

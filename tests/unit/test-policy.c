@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <sys/stat.h>
 
@@ -232,6 +233,86 @@ START_TEST(etc_goes_before_lib_and_drop_ins_first)
 }
 END_TEST
 
+/* What stands in the place of a file. Nothing of it may take long, or be misunderstood. */
+static void no_file(int daemon, const char *daemon_says, int ctl, const char *ctl_says)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/etc/policy.json", unit_host_root());
+	ck_assert_int_eq(policy_load(&policy, error), daemon);
+	ck_assert_msg(strstr(error, daemon_says) != NULL, "daemon: \"%s\"", error);
+	ck_assert_int_eq(policy_load_file(path, &policy, error), ctl);
+	ck_assert_msg(strstr(error, ctl_says) != NULL, "ctl: \"%s\"", error);
+	ck_assert_int_eq(strncmp(error, path, strlen(path)), 0);
+	ck_assert_int_eq(remove(path), 0);
+}
+
+START_TEST(refuses_what_is_no_file)
+{
+	char path[256];
+	int fd;
+
+	unit_file("etc/policy.json", "");
+	no_file(-EINVAL, "policy.json:1:1: the file is empty; {} is a policy without rules",
+		-EINVAL, "the file is empty");
+	snprintf(path, sizeof(path), "%s/etc/policy.json", unit_host_root());
+	ck_assert_int_eq(mkdir(path, 0755), 0);
+	no_file(-EINVAL, "policy.json: not a regular file", -EISDIR,
+		"policy.json: a directory; name a file in it");
+	unit_link("etc/policy.json", "policy.json");
+	no_file(-ELOOP, "policy.json: cannot open: Too many levels of symbolic links", -ELOOP,
+		"Too many levels of symbolic links");
+	/* Sparse: all NUL bytes, and far too many. */
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(ftruncate(fd, 10 * 1024 * 1024), 0);
+	close(fd);
+	no_file(-EFBIG, "policy.json: larger than 1 MiB; this is no policy", -EFBIG,
+		"larger than 1 MiB");
+	unit_link("etc/policy.json", "/dev/zero");
+	no_file(-EINVAL, "policy.json: not a regular file", -EFBIG, "larger than 1 MiB");
+	/* The daemon does not wait; smmu-rasctl does, for who is about to write. */
+	ck_assert_int_eq(mkfifo(path, 0644), 0);
+	no_file(-EINVAL, "policy.json: not a regular file", -ETIMEDOUT,
+		"policy.json: a pipe, and nobody has written to it for 5 s");
+}
+END_TEST
+
+START_TEST(reads_what_somebody_writes_into_a_pipe)
+{
+	char path[64];
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	ck_assert_int_eq(write(fds[1], "{\"rules\": [{}]}", 15), 15);
+	close(fds[1]);
+	snprintf(path, sizeof(path), "/dev/fd/%d", fds[0]);
+	ck_assert_msg(policy_load_file(path, &policy, error) == 0, "%s", error);
+	ck_assert_uint_eq(policy->n_rules, 2);
+	close(fds[0]);
+}
+END_TEST
+
+START_TEST(refuses_programs_that_root_should_not_run)
+{
+	char expected[256];
+
+	unit_file("bin/tell", "#!/bin/sh\n");
+	unit_file("etc/policy.d/a.json",
+		  "{\"rules\": [\n {\"hooks\": {\"after\": [{\"exec\": [\"/bin/sh\"]}]}}]}");
+	ck_assert_msg(policy_load(&policy, error) == 0, "%s", error);
+	policy = policy_unref(policy);
+	unit_file("etc/policy.json",
+		  "{\"rules\": [\n {\"on_exhausted\": {\"exec\": [\"/none/such\"]}}]}");
+	ck_assert_int_eq(policy_load(&policy, error), -ENOENT);
+	snprintf(expected, sizeof(expected),
+		 "%s/etc/policy.json:2:29: rules[0].on_exhausted.exec[0]: /none: No such file or "
+		 "directory",
+		 unit_host_root());
+	ck_assert_str_eq(error, expected);
+}
+END_TEST
+
 /* --- the shipped schema ---------------------------------------------------------------------- */
 
 static json_t *load_source(const char *name)
@@ -324,7 +405,11 @@ Suite *policy_suite(void)
 	suite_add_tcase(suite, c);
 	tcase_add_checked_fixture(files, unit_host_setup, unit_host_teardown);
 	tcase_add_checked_fixture(files, NULL, teardown);
+	tcase_set_timeout(files, 30);
 	tcase_add_test(files, refuses_files_of_others);
+	tcase_add_test(files, refuses_what_is_no_file);
+	tcase_add_test(files, reads_what_somebody_writes_into_a_pipe);
+	tcase_add_test(files, refuses_programs_that_root_should_not_run);
 	tcase_add_test(files, etc_goes_before_lib_and_drop_ins_first);
 	tcase_add_test(c, many_rules_are_found_in_one_pass);
 	suite_add_tcase(suite, files);
