@@ -418,7 +418,9 @@ static void worker_ended(struct device *d)
 		/* It was to come back, and has not: what is left is to look for it again. */
 		d->kernel.state = 0;
 		d->record.begun = false;
-		device_apply(d, failed(d));
+		if (d->counted && d->postponed)
+			d->record.attempts--;
+		device_apply(d, d->postponed ? INPUT_POSTPONED : failed(d));
 		return;
 	}
 	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
