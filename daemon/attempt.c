@@ -392,7 +392,8 @@ static enum recovery_input failed(struct device *d)
 		device_find_rule(d);
 	if (d->record.attempts < d->rule->attempts && !d->record.last_resort)
 		return INPUT_FAILED;
-	if (d->record.last_resort || d->rule->n_on_exhausted_steps == 0)
+	/* Who wants the device left alone does not want its last resort either. */
+	if (d->record.last_resort || d->rule->n_on_exhausted_steps == 0 || d->worker_vetoed)
 		return INPUT_EXHAUSTED;
 	d->record.last_resort = true;
 	return INPUT_LAST_RESORT;

@@ -95,6 +95,21 @@ def a_hook_can_stop_an_attempt(b):
 
 
 @test
+def a_hook_that_stops_all_attempts_stops_the_last_resort_too(b):
+    veto = script(b, "veto", "exit 75\n")
+    b.policy(
+        backoff=QUICK, attempts=2, on_exhausted="remove",
+        hooks={"before": [{"exec": [veto], "on_failure": "stop"}]},
+    )
+    b.kernel.add(DEV)
+    b.start()
+    b.kernel.fence(DEV)
+    record = b.wait_record(ISOLATED, DEV)
+    check("exited with status 75" in record["MESSAGE"], record["MESSAGE"])
+    equal(b.steps(), [], "what was done to the device")
+
+
+@test
 def a_hook_that_hangs_is_killed(b):
     hang = script(b, "hang", f"sleep 1000 &\necho $! >> {b.root}/children\nwait\n")
     b.policy(
