@@ -19,6 +19,7 @@ CONFIG_VIRTIO_PCI=y
 CONFIG_NVME_PCI=y
 CONFIG_E1000E_PCI_EXPRESS=y
 CONFIG_IGB_PCI_EXPRESS=y
+CONFIG_PCI_ATS_TEST=y
 
 # what they can sit behind: a switch, and a bridge to conventional PCI
 CONFIG_XIO3130=y
