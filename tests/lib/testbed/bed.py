@@ -123,15 +123,18 @@ class Bed:
 
     def _virtual_function(self, device, name):
         """QEMU has made them all with the device, without names; which of them the guest sees is its own affair."""
+        if device["kind"] not in machine.VIRTUAL_FUNCTIONS:
+            raise Failure(f"{device['id']} has no virtual functions")
+        kind, first, stride = machine.VIRTUAL_FUNCTIONS[device["kind"]]
         with self.qmp() as qmp:
             bus = qmp.command("qom-get", path=device["qom"], property="parent_bus")
             for each in qmp.command("qom-list", path="/machine/unattached"):
                 path = f"/machine/unattached/{each['name']}"
-                if each["type"] != f"child<{device['kind']}vf>" \
+                if each["type"] != f"child<{kind}>" \
                         or qmp.command("qom-get", path=path, property="parent_bus") != bus:
                     continue
                 devfn = qmp.command("qom-get", path=path, property="addr")
-                if devfn == 0x80 + 2 * int(name.rpartition("-vf")[2]):  # QEMU's IGB_VF_OFFSET, IGB_VF_STRIDE
+                if devfn == first + stride * int(name.rpartition("-vf")[2]):
                     return {"id": name, "kind": device["kind"], "qom": path, "slot": device["slot"], "net": None,
                             "address": f"{device['address'][:8]}{devfn >> 3:02x}.{devfn & 7}"}
         raise Failure(f"the test bed {self.name!r} has no device {name}")
@@ -322,11 +325,26 @@ class Bed:
                    "text": True, "errors": "replace"} | options
         return Started(self.ssh_command([command]), **options)
 
+    def load_module(self, name):
+        """Builds a module of tests/vm/module for the kernel that runs, and loads it."""
+        module = built("tests/vm/build-module", self.state["image"], name)[-1]
+        with open(module, "rb") as file:
+            done = subprocess.run(self.ssh_command([f"cat > /run/{name}.ko && insmod /run/{name}.ko"]), stdin=file,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                                  timeout=120 * patience())
+        if done.returncode:
+            raise Failure(f"the module {module} cannot be loaded: {done.stdout}")
+
     # -- the hardware --
 
     def qmp(self):
         self.need_running()
         return Qmp(self.folder / "qmp.sock")
+
+    def monitor(self, line):
+        """What QEMU's human monitor answers to a line."""
+        with self.qmp() as qmp:
+            return qmp.command("human-monitor-command", **{"command-line": line}).rstrip()
 
     def wedge(self, device, mode):
         if not re.fullmatch(r"off|until-reset|forever|again:\d+|slow:\d+|reset-fails", mode):
@@ -360,12 +378,39 @@ class Bed:
         with self.qmp() as qmp:
             return qmp.command("qom-get", path=path, property="ats-stale-entries")
 
+    def hardware_status(self):
+        """What the hardware has seen: ({of the SMMU}, {device: {wedge, stale, …, stream}}). A device that is gone, or has
+        no ATS, has None everywhere."""
+        streams = self.streams()
+        with self.qmp() as qmp:
+            def ask(path, name):
+                try:
+                    return qmp.command("qom-get", path=path, property=name)
+                except Failure:
+                    return None
+            smmu = {key: ask("/machine/smmuv3", name) for key, name in SMMU_STATUS.items()}
+            seen = {device["id"]: {key: ask(device["qom"], name) for key, name in DEVICE_STATUS.items()}
+                    for device in self.state["devices"]}
+        for device in self.state["devices"]:
+            seen[device["id"]]["stream"] = streams.get(stream_id(device["address"]))
+        return smmu, seen
+
+    def window(self, device):
+        """When a device first missed an ATC invalidation since it was wedged, and when it was cut off from memory after
+        that: in ns of virtual time, 0 for never."""
+        path = self.device(device)["qom"]
+        with self.qmp() as qmp:
+            return [qmp.command("qom-get", path=path, property=name) for name in ("ats-missed-ns", "ats-cut-off-ns")]
+
+    def streams(self):
+        """What the SMMU knows of each stream, by the stream ID."""
+        with self.qmp() as qmp:
+            found = json.loads(qmp.command("qom-get", path="/machine/smmuv3", property="ats-streams"))
+        return {each["sid"]: each for each in found}
+
     def stream(self, device):
         """What the SMMU knows of a device's stream: {sid, inv, timeouts, eats, config}."""
-        bus, slot, function = (int(part, 16) for part in re.split("[:.]", self.device(device)["address"])[1:])
-        with self.qmp() as qmp:
-            streams = json.loads(qmp.command("qom-get", path="/machine/smmuv3", property="ats-streams"))
-        return next((stream for stream in streams if stream["sid"] == bus << 8 | slot << 3 | function), {})
+        return self.streams().get(stream_id(self.device(device)["address"]), {})
 
     def unplug(self, device, timeout=60):
         """Asks the guest to let go of the device, and waits until it is gone."""
@@ -395,6 +440,21 @@ class Bed:
                 "command-line": f"pcie_aer_inject_error {self.device(device)['id']} {error}"})
         if not said.startswith("OK"):
             raise Failure(f"QEMU refused to inject {error}: {said}")
+
+
+# What `testbed status --json` says, by its names and by those of QEMU's properties (qemu/README.md)
+SMMU_STATUS = {"cmdq_errors": "cmdq-errors", "cmdq_busy": "cmdq-busy", "atc_inv": "atc-inv-count",
+               "atc_inv_timeouts": "atc-inv-timeouts"}
+DEVICE_STATUS = {"wedge": "ats-wedge", "enabled": "ats-enabled", "invalidations": "ats-inv-count",
+                 "unanswered": "ats-inv-unanswered", "blocked": "ats-blocked", "resets": "ats-resets",
+                 "translations": "ats-atc-entries", "stale": "ats-stale-entries", "reach": "ats-reach",
+                 "overwritten": "ats-scribbled", "missed_ns": "ats-missed-ns", "cut_off_ns": "ats-cut-off-ns"}
+
+
+def stream_id(address):
+    """That of a PCI function: its requester ID."""
+    bus, slot, function = (int(part, 16) for part in re.split("[:.]", address)[1:])
+    return bus << 8 | slot << 3 | function
 
 
 def temporary():

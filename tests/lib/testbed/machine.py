@@ -21,7 +21,11 @@ KINDS = {
     "virtio-net": (f"virtio-net-pci,{VIRTIO},romfile=,netdev={{id}},mac={{mac}}", False, True),
     "e1000e": ("e1000e,ats=on,romfile=,netdev={id},mac={mac}", False, True),
     "igb": ("igb,ats=on,romfile=,netdev={id},mac={mac}", False, True),
+    "ats-test": ("pci-ats-test", False, False),
+    "ats-test-pf": ("pci-ats-test,vfs=8", False, False),
 }
+# Whose virtual functions can be wedged: QEMU's type of them, the first one's offset and the stride
+VIRTUAL_FUNCTIONS = {"igb": ("igbvf", 0x80, 2), "ats-test-pf": ("pci-ats-test-vf", 0x80, 1)}
 PORTS = {"dpc": ",dpc=on", "fixed": ",hotplug=off"}  # what a form can begin with
 DISK_SIZE = 64 << 20
 FIRST_NET = 3  # 10.0.2.0/24 is the way in; devices get 10.0.3.0/24 and up
@@ -71,6 +75,12 @@ class Bridge:
         return ["-device", self.line]
 
 
+def times(text):
+    """`nvme*3` is three of them."""
+    kind, _, count = text.partition("*")
+    return [kind] * int(count or 1)
+
+
 class Builder:
     """Gives devices and buses their names and numbers, in the order in which Linux will number the buses."""
 
@@ -93,7 +103,7 @@ class Builder:
 
     def functions(self, kinds, bus, number):
         """`nvme`, or `nvme+virtio-net`: one device with two functions."""
-        kinds = kinds.split("+")
+        kinds = [kind for each in kinds.split("+") for kind in times(each)]
         for function, kind in enumerate(kinds):
             self.device(kind, bus, number, function, len(kinds))
 
@@ -113,6 +123,14 @@ class Builder:
                 number = self.bridge(f"xio3130-downstream,id={down},bus={up},addr={index}.0,chassis={self.ports},"
                                      f"slot={100 + index}")
                 self.functions(kinds, down, number)
+        elif form == "group":
+            self.bridge(f"x3130-upstream,id={name}up,bus={name}")
+            self.bridge(f"xio3130-downstream,id={name}down,bus={name}up,chassis={self.ports},slot=99")
+            self.bridge(f"x3130-upstream,id={name}up2,bus={name}down")
+            for index, kinds in enumerate(below):
+                number = self.bridge(f"xio3130-downstream,id={name}down{index},bus={name}up2,addr={index}.0,"
+                                     f"chassis={self.ports},slot={100 + index}")
+                self.functions(kinds, f"{name}down{index}", number)
         elif form == "bridge":
             number = self.bridge(f"pcie-pci-bridge,id={name}bridge,bus={name}")
             for index, kind in enumerate(below):
@@ -125,8 +143,10 @@ def devices(text):
     """Parses --devices. Forms separated by commas, each with an optional `:count`, each on a root port of its own:
 
     nvme               one device
+    ats-test*8         one device with eight functions
     nvme+virtio-net    one device with several functions; without ACS they share an IOMMU group, and so a domain
     switch/nvme/nvme   devices below a switch without ACS; each shares an IOMMU group with the port above it
+    group/nvme/nvme    devices below a switch that is below a switch without ACS: all share one IOMMU group
     bridge/virtio-net  conventional PCI behind a bridge: no ATS, and an alias of the bridge
     dpc/nvme           any of these, and the root port has Downstream Port Containment
     fixed/nvme         any of these, and the root port has no hot-plug slot
@@ -134,7 +154,7 @@ def devices(text):
     builder = Builder()
     for item in filter(None, text.split(",")):
         form, _, count = item.partition(":")
-        if not re.fullmatch(r"[a-z0-9/+-]+", form) or not re.fullmatch(r"[1-9][0-9]?|", count):
+        if not re.fullmatch(r"[a-z0-9/+*-]+", form) or not re.fullmatch(r"[1-9][0-9]?|", count):
             raise Failure(f"no such device: {item} (known: {', '.join(KINDS)}; `nvme:2` makes two, `nvme+nvme` one "
                           "with two functions, `switch/nvme/nvme` and `bridge/virtio-net` put them behind something)")
         for _ in range(int(count or 1)):
@@ -150,7 +170,8 @@ def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, i
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", f"smmu-ras-testbed-{Path(state).name}",
         "-machine", "virt,gic-version=3,iommu=smmuv3", "-global", "arm-smmuv3.ats=on",
-        "-global", f"arm-smmuv3.atc-timeout-ms={atc_timeout}", "-cpu", "cortex-a72",
+        "-global", f"arm-smmuv3.atc-timeout-ms={atc_timeout}", "-global", "arm-smmuv3.ssidsize=8",
+        "-cpu", "cortex-a72",
         # With icount the guest's clock counts its instructions: what it does then depends on nothing else.
         *(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"] if icount else
           ["-accel", "tcg,thread=multi"]), "-smp", str(smp), "-m", str(memory),
