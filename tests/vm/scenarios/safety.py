@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""No page is handed back while a device that did not acknowledge its invalidation can reach it: 32 devices, one domain.
+
+testbed/proof.py says what a try is. Other files have the same on other machines, and on the stock kernel.
+"""
+
+from testbed import proof
+from testbed.guest import WITHOUT_DAEMON
+from testbed.scenario import check
+
+DEVICES = "group/ats-test*8/ats-test*8/ats-test*8/ats-test*8,ats-test:4,nvme"
+FLAVOURS = ("strict", "irqs-off", "softirq", "hardirq", "reclaim", "pasid", "sva", "lazy")
+BED = {"kernel": "patched", "devices": DEVICES, "append": WITHOUT_DAEMON}
+
+
+def test_healthy(bed):
+    """Devices that answer do no damage, and are left alone"""
+    proof.healthy(bed, "strict", proof.in_one_domain(bed))
+    for flavour in proof.PASID_FLAVOURS:
+        proof.healthy(bed, flavour, proof.alone(bed))
+
+
+def test_slow(bed):
+    """A device that answers late is left alone when that is in time, and fenced when it is not"""
+    devices = proof.in_one_domain(bed)
+    proof.untouched(bed, "strict", devices[:2], devices, "slow:40", answers=True)
+    proof.untouched(bed, "strict", devices[:2], devices, "slow:400")
+    proof.untouched(bed, "hardirq", devices[:2], devices, "slow:400")
+
+
+def test_vfio(bed):
+    """The same for a VFIO user's unmap, through a container and through iommufd"""
+    for way in ("group", "cdev"):
+        damage = proof.by_vfio(bed, way)
+        check(not damage, f"{way}: {damage} bytes of the page were overwritten")
+
+
+globals().update(proof.flavour_tests(FLAVOURS, proof.untouched, (1, 8)))
