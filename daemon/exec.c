@@ -70,6 +70,17 @@ static bool drain(struct output *o, int fd)
 	return true;
 }
 
+/* The daemon is the last one to be killed for memory; what it runs is not that important. */
+static void as_killable_as_others(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1);
+	close(fd);
+}
+
 _Noreturn static void child(const struct exec *exec, int out, int status, pid_t parent)
 {
 	sigset_t none;
@@ -89,6 +100,7 @@ _Noreturn static void child(const struct exec *exec, int out, int status, pid_t 
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
 	    dup2(out, STDERR_FILENO) < 0 || chdir("/") < 0)
 		goto failed;
+	as_killable_as_others();
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	umask(022);
 	execve(exec->command->argv[0], exec->command->argv, exec->environment);

@@ -128,7 +128,8 @@ def a_hook_that_hangs_is_killed(b):
 
 @test
 def the_next_recovery_waits_for_hooks_but_not_others(b):
-    slow = script(b, "slow", f"test $SMMU_RAS_DEVICE = {DEV} || exit 0\nwhile test ! -e {b.root}/go; do sleep 0.01; done\n")
+    wait = f"while test ! -e {b.root}/go; do sleep 0.01; done\n"
+    slow = script(b, "slow", f"test $SMMU_RAS_DEVICE = {DEV} || exit 0\n{wait}")
     b.policy(rate_limit=False, hooks={"after": [{"exec": [slow]}]})
     device = b.kernel.add(DEV)
     other = b.kernel.add(OTHER)

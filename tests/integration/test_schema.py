@@ -71,7 +71,8 @@ BAD = [
     {"steps": [{"step": "reset", "timeout": 3}]}, {"steps": [{"step": "reset", "time": "3s"}]},
     {"reset_methods": "flr"}, {"reset_methods": []}, {"reset_methods": ["frl"]}, {"reset_methods": ["flr", "flr"]},
     {"reset_methods": [1]}, {"reset_methods": None},
-    {"step_timeout": 30}, {"step_timeout": "30"}, {"step_timeout": ""}, {"step_timeout": "1w"}, {"step_timeout": "1.5s"},
+    {"step_timeout": 30}, {"step_timeout": "30"}, {"step_timeout": ""}, {"step_timeout": "1w"},
+    {"step_timeout": "1.5s"},
     {"step_timeout": "-1s"}, {"step_timeout": "1s, 2ms"},
     {"attempts": 0}, {"attempts": 1001}, {"attempts": 1.5}, {"attempts": "3"}, {"attempts": True}, {"attempts": -1},
     {"backoff": 3}, {"backoff": {"frist": "1s"}}, {"backoff": {"first": 1}}, {"backoff": []},
@@ -82,19 +83,24 @@ BAD = [
     {"on_exhausted": {"exec": ["/bin/true"], "on_failure": "stop"}},
     {"protect": "mounted"}, {"protect": ["mountd"]}, {"protect": [1]}, {"protect": None},
     {"hooks": []}, {"hooks": {"befor": []}}, {"hooks": {"before": HOOK}}, {"hooks": {"before": ["/bin/true"]}},
-    {"hooks": {"before": [{}]}}, {"hooks": {"before": [HOOK] * 9}}, {"hooks": {"after": [{**HOOK, "on_failure": "stop"}]}},
+    {"hooks": {"before": [{}]}}, {"hooks": {"before": [HOOK] * 9}},
+    {"hooks": {"after": [{**HOOK, "on_failure": "stop"}]}},
     {"hooks": {"before": [{**HOOK, "on_failure": "abort"}]}}, {"hooks": {"before": [{**HOOK, "timeout": 1}]}},
 ]
 
 # What a schema cannot say, or not with reason: refused by the daemon only.
 PARSER_ONLY = [
-    {"steps": ["unbind", "reset"]}, {"steps": ["remove", "bind"]}, {"steps": ["remove"]}, {"steps": ["slot-power-cycle"]},
-    {"match": {"driver": "nvm[e"}}, {"step_timeout": "2d"}, {"step_timeout": "1us"}, {"backoff": {"first": "2s", "max": "1s"}},
+    {"steps": ["unbind", "reset"]}, {"steps": ["remove", "bind"]}, {"steps": ["remove"]},
+    {"steps": ["slot-power-cycle"]}, {"match": {"driver": "nvm[e"}}, {"step_timeout": "2d"}, {"step_timeout": "1us"},
+    {"backoff": {"first": "2s", "max": "1s"}},
     {"rate_limit": {"count": 1, "window": "31d"}}, {"hooks": {"after": [{"exec": ["/none/such"]}]}},
     {"steps": [{"step": "exec", "exec": ["/etc"]}]},
 ]
 
-FILES_GOOD = [{}, {"rules": []}, {"$schema": "x", "description": "d", "max_parallel": 1024, "defaults": {}, "rules": [{}]}]
+FILES_GOOD = [
+    {}, {"rules": []},
+    {"$schema": "x", "description": "d", "max_parallel": 1024, "defaults": {}, "rules": [{}]},
+]
 FILES_BAD = [
     [], 3, {"rulez": []}, {"rules": {}}, {"rules": [3]}, {"max_parallel": 0}, {"max_parallel": 1025},
     {"max_parallel": "1"}, {"$schema": 1}, {"description": []}, {"defaults": []}, {"defaults": {"name": "x"}},
@@ -175,8 +181,8 @@ def schema_fits_what_is_shipped(b):
             names.append(f"examples/{os.path.basename(path)}")
     check(len(names) >= 4, f"the examples: {names}")
     for name in names:
-        errors = [f"{name}: {'/'.join(map(str, e.path))}: {e.message}" for e in validator().iter_errors(load(f"config/{name}"))]
-        equal(errors, [], "what the schema says")
+        errors = validator().iter_errors(load(f"config/{name}"))
+        equal([f"{'/'.join(map(str, e.path))}: {e.message}" for e in errors], [], f"what the schema says of {name}")
 
 
 def parts(schema, path=""):

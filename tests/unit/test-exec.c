@@ -144,6 +144,22 @@ START_TEST(runs_a_program)
 }
 END_TEST
 
+/* As the unit of the daemon says, and as it would be inherited. */
+START_TEST(is_as_killable_as_others)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	ck_assert_int_ge(fd, 0);
+	/* To become less killable takes a privilege; to become more, none. */
+	if (write(fd, "-900", 4) != 4)
+		ck_assert_int_eq(write(fd, "900", 3), 3);
+	close(fd);
+	ck_assert_int_eq(run("cat /proc/self/oom_score_adj", LONG), 0);
+	/* Without the privilege it cannot be taken back either, and stays. */
+	ck_assert(streq(lines, "0\n") || (geteuid() != 0 && streq(lines, "900\n")));
+}
+END_TEST
+
 START_TEST(says_how_it_ended)
 {
 	ck_assert_int_eq(run("echo a; echo b; exit 7", LONG), -EREMOTEIO);
@@ -206,6 +222,7 @@ Suite *exec_suite(void)
 	tcase_add_test(c, refuses_what_belongs_to_others);
 	tcase_add_test(c, refuses_what_is_no_program);
 	tcase_add_test(c, runs_a_program);
+	tcase_add_test(c, is_as_killable_as_others);
 	tcase_add_test(c, says_how_it_ended);
 	tcase_add_test(c, ends_what_takes_too_long);
 	tcase_add_test(c, does_not_wait_for_what_is_left_running);
