@@ -4,6 +4,9 @@
 #   make deps            installs from Debian what the other targets need (root; quick when nothing is missing)
 #   make demo            fences and recovers wedged devices on a real kernel in a virtual machine (root)
 #   make check           unit, integration, installation and virtual machine tests (root)
+#   make check-unit      only the unit tests: no root, no virtual machine, under a minute
+#   make check-integration  only smmu-rasd and smmu-rasctl against a kernel made of Python; no root either
+#   make check-install   only what make install installs, and where; no root either
 #   make check-vm        only the tests in virtual machines (root)
 #   make bench           what the daemon's event path, its memory and its rest cost, and what a flush costs in
 #                        instructions, stock kernel against patched (root); bench-daemon is the first part alone

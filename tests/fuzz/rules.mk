@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Fuzzing what reads other people's bytes, with libFuzzer (clang), AddressSanitizer and UndefinedBehaviorSanitizer.
 #
-#   make fuzz            each parser for FUZZ_SECONDS=60, with what it found before as its seeds; FUZZ="policy state"
+#   make fuzz            fuzzes each parser for FUZZ_SECONDS=60, with what it found before as its seeds; FUZZ="policy state"
 #                        names targets. Whatever is found is kept in $(BUILDDIR)/fuzz/found/
 
 FUZZ_SECONDS ?= 60
