@@ -199,16 +199,31 @@ def without_a_slot_there_is_no_power_cycle(b):
 
 
 @test
-def a_neighbour_that_would_lose_something_keeps_its_power(b):
+def a_neighbour_that_would_lose_its_override_keeps_its_power(b):
     b.policy(steps=CYCLE)
     b.kernel.add(DEV)
-    neighbour = b.kernel.add(NEIGHBOUR, driver="vfio-pci")
-    neighbour.write("driver_override", "vfio-pci")
+    neighbour = b.kernel.add(NEIGHBOUR, driver="special")
+    neighbour.write("driver_override", "special")
     b.kernel.slot("7", "0000:01:00")
     b.start()
     b.kernel.fence(DEV)
-    record = b.wait_record(PROTECTED, DEV)
-    check(NEIGHBOUR in record["MESSAGE"], record["MESSAGE"])
+    message = b.wait_record(PROTECTED, DEV)["MESSAGE"]
+    check(f'{NEIGHBOUR} is in the same slot and would lose its driver_override "special"' in message, message)
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def a_neighbour_that_would_lose_virtual_functions_keeps_its_power(b):
+    b.policy(steps=CYCLE)
+    b.kernel.add(DEV)
+    neighbour = b.kernel.add(NEIGHBOUR, driver="igb")
+    neighbour.can_have_vfs(["0000:01:10.0"])
+    neighbour.set_vfs(1)
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    message = b.wait_record(PROTECTED, DEV)["MESSAGE"]
+    check(f"{NEIGHBOUR} is in the same slot and would lose its virtual functions" in message, message)
     equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
 
 
