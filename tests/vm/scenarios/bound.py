@@ -48,6 +48,7 @@ def stop(bed, readers):
 
 def unbound_under_io(bed, name, device, disk):
     """Unbinds a disk that is fenced under I/O, which fails its requests, and gets it back by a reset and a bind."""
+    bed.text(f"{VERIFY} fill {disk(bed)}")
     with bed.start(f"{VERIFY} read {disk(bed)} 4 100") as readers:
         wedge(bed, name, device)
         bound_to = let_go(bed, device)
