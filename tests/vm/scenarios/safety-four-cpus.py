@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The same proof on four CPUs."""
+
+from testbed import proof
+from testbed.scenario import other
+
+safety = other("safety")
+BED = safety.BED | {"smp": 4}
+FLAVOURS = safety.FLAVOURS if proof.FULL else ("strict", "irqs-off", "hardirq", "sva")
+globals().update(proof.flavour_tests(FLAVOURS, proof.untouched, (1, 8)))
