@@ -84,8 +84,9 @@ static bool check_one(const struct ctl *ctl, const char *file, json_t *files)
 {
 	char error[POLICY_ERROR_SIZE];
 	struct policy *policy = NULL;
-	int r = file ? policy_load_file(file, &policy, error)
-		     : rule_load_policy(ctl, &policy, error);
+	int r = !file	    ? rule_load_policy(ctl, &policy, error)
+		: ctl->root ? policy_load_file_elsewhere(file, &policy, error)
+			    : policy_load_file(file, &policy, error);
 	size_t n = r < 0 ? 0 : policy->n_rules - 1;
 	const char *sources = r < 0 ? NULL : policy->sources;
 

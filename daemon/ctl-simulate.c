@@ -72,7 +72,7 @@ static int load_policy(const struct ctl *ctl, struct policy **ret)
 	else if (stat(ctl->policy, &st) == 0 && S_ISDIR(st.st_mode))
 		r = policy_load_below(ctl->policy, NULL, ret, error);
 	else
-		r = policy_load_file(ctl->policy, ret, error);
+		r = policy_load_file_elsewhere(ctl->policy, ret, error);
 	if (r < 0)
 		fprintf(stderr, "%s\n", VISIBLE(error));
 	return r < 0 ? CTL_FAILURE : CTL_OK;

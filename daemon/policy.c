@@ -450,7 +450,7 @@ static int open_any(const char *path, char *error)
 	return fd;
 }
 
-int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE])
+static int load_one(const char *path, bool elsewhere, struct policy **ret, char *error)
 {
 	_cleanup_(policy_unrefp) struct policy *policy = policy_new();
 	bool is_stdin = streq(path, "-");
@@ -467,7 +467,7 @@ int policy_load_file(const char *path, struct policy **ret, char error[static PO
 	}
 	r = read_file(policy, is_stdin ? STDIN_FILENO : fd, is_stdin ? "<stdin>" : path, true,
 		      error);
-	if (r >= 0)
+	if (r >= 0 && !elsewhere)
 		r = check_commands(policy, error);
 	if (r < 0)
 		return r;
@@ -477,4 +477,15 @@ int policy_load_file(const char *path, struct policy **ret, char error[static PO
 	*ret = policy;
 	policy = NULL;
 	return 0;
+}
+
+int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE])
+{
+	return load_one(path, false, ret, error);
+}
+
+int policy_load_file_elsewhere(const char *path, struct policy **ret,
+			       char error[static POLICY_ERROR_SIZE])
+{
+	return load_one(path, true, ret, error);
 }

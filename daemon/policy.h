@@ -164,6 +164,10 @@ int policy_load_below(const char *etc, const char *lib, struct policy **ret,
 /* As policy_load() for the one file @path, "-" for stdin, whoever owns it. */
 int policy_load_file(const char *path, struct policy **ret, char error[static POLICY_ERROR_SIZE]);
 
+/* Likewise, but the policy is another machine's: the programs that it names need not be here. */
+int policy_load_file_elsewhere(const char *path, struct policy **ret,
+			       char error[static POLICY_ERROR_SIZE]);
+
 struct policy *policy_ref(struct policy *policy);
 struct policy *policy_unref(struct policy *policy); /* returns NULL */
 

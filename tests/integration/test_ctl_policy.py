@@ -6,6 +6,7 @@ import os
 import subprocess
 
 from lib.bench import BINARIES, DEV, QUICK, check, equal, recovered, test
+from lib.schema import CONFIG
 
 
 @test
@@ -21,6 +22,12 @@ def policy_check_is_fit_for_editors(b):
     os.makedirs(f"{b.root}/other/etc/smmu-rasd/policy.d", mode=0o777)
     b.file("other/etc/smmu-rasd/policy.d/1.json", '{"rules": [{"name": "there"}]}', 0o666)
     check("1 rule" in b.ctl("policy", "check", "--root", f"{b.root}/other").stdout, "--root")
+    # Programs of another machine.
+    for name in ("gpu-node", "hypervisor-vfio", "nvme-storage"):
+        example = f"{CONFIG}/examples/{name}.json"
+        check("No such file" in b.ctl("policy", "check", example, status=1).stderr, "on this machine")
+        b.ctl("policy", "check", "--root=/", example)
+        b.ctl("simulate", "--policy", example, f"{CONFIG}/examples/simulate-events.json")
 
 
 @test
