@@ -11,7 +11,7 @@
 #include "sysfs.h"
 
 /* Records written in one turn of the loop. */
-#define SAVE_BATCH 64
+#define SAVE_BATCH 16
 /* Before a save that failed is tried again; doubles each time. */
 #define SAVE_RETRY_USEC	    USEC_PER_SEC
 #define SAVE_RETRY_MAX_USEC (60 * USEC_PER_SEC)

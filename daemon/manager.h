@@ -2,9 +2,9 @@
 /*
  * The daemon's insides.
  *
- * manager.c owns the event loop, the kernel's sockets, signals and the policy; device.h has the
- * devices; report.c words what is told to the journal. One thread; nothing here waits for anything
- * but the event loop.
+ * manager.c owns the event loop and signals, manager-kernel.c the kernel's sockets,
+ * manager-policy.c the policy; device.h has the devices; report.c words what is told to the
+ * journal. One thread; nothing here waits for anything but the event loop.
  */
 #ifndef SMMU_RAS_MANAGER_H
 #define SMMU_RAS_MANAGER_H
@@ -22,12 +22,23 @@ TAILQ_HEAD(device_list, device);
 #define foreach_device(d, list, field)                                                             \
 	for ((d) = TAILQ_FIRST(list); (d); (d) = TAILQ_NEXT(d, field))
 
+/*
+ * What is looked at first. The kernel's word goes before a worker's, so that what it said before
+ * that is known before that; but who floods us with events does not keep workers waiting.
+ */
+enum {
+	PRIORITY_CONTROL = SD_EVENT_PRIORITY_IMPORTANT - 10, /* signals, the watchdog */
+	PRIORITY_KERNEL = SD_EVENT_PRIORITY_IMPORTANT,
+	PRIORITY_WORKER = SD_EVENT_PRIORITY_NORMAL,
+};
+
 struct manager {
 	sd_event *event;
 
 	struct kernel_link events;
 	struct kernel_link dumps;
 	sd_event_source *events_source;
+	bool flooded; /* with events: they have no priority over workers just now */
 	sd_event_source *dumps_source;
 	sd_event_source *dump_retry;
 	sd_event_source *clock_source;
@@ -74,6 +85,8 @@ struct manager {
 	sd_event_source *stop_timer;
 };
 
+/* --- manager.c ------------------------------------------------------------------------------- */
+
 /* Sets everything up to the point where manager_run() can begin. Returns 0 or -errno, logged. */
 int manager_new(struct manager **ret);
 /* Runs until told to stop. Returns 0 or -errno. */
@@ -82,6 +95,21 @@ int manager_run(struct manager *m);
 int manager_reload(struct manager *m);
 /* Stops what runs, and frees all. NULL is fine. */
 void manager_free(struct manager *m);
+
+/* The kernel's devices are known: systemd hears that the daemon is ready. */
+void manager_ready(struct manager *m);
+/* Tells systemd, unless it has heard it already. */
+void manager_tell_ready(struct manager *m);
+
+/* --- manager-kernel.c ------------------------------------------------------------------------ */
+
+/* Subscribes and asks for all devices, or waits for the family. Returns 0 or -errno, logged. */
+int manager_kernel_setup(struct manager *m);
+
+/* --- manager-policy.c ------------------------------------------------------------------------ */
+
+/* Returns 0; or -errno when the policy on disk is refused, and another one is in force. Logged. */
+int manager_load_policy(struct manager *m);
 
 /* --- report.c -------------------------------------------------------------------------------- */
 

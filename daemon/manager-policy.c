@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Which policy is in force, and what is done when the one on disk is bad. */
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "log.h"
+#include "manager.h"
+#include "messages.h"
+#include "policy-kept.h"
+#include "tell.h"
+
+/*
+ * Without a policy nobody knows what may be done to a device, but fenced devices have to be
+ * watched, and drivers that an earlier daemon owes have to be given back.
+ */
+static int isolating_policy(struct policy **ret)
+{
+	struct policy *policy = policy_new();
+
+	if (policy)
+		policy->fallback = rule_new("isolate-all", "built in, for want of a good policy");
+	if (!policy || !policy->fallback) {
+		policy_unref(policy);
+		return -ENOMEM;
+	}
+	policy->fallback->action = ACTION_ISOLATE;
+	*ret = policy;
+	return policy_finish(policy);
+}
+
+static bool kept_policy(struct policy **ret)
+{
+	char error[POLICY_ERROR_SIZE];
+	int r = policy_load_kept(ret, error);
+
+	if (r < 0 && r != -ENOENT)
+		log_error("%s; the policy that was kept is of no use", error);
+	return r >= 0;
+}
+
+int manager_load_policy(struct manager *m)
+{
+	struct policy *policy = NULL;
+	struct log_record record;
+	int r = policy_load(&policy, m->policy_error);
+
+	m->policy_refused = r < 0;
+	if (r < 0) {
+		const char *consequence = "The policy in force stays";
+
+		if (!m->policy && kept_policy(&m->policy))
+			consequence = "The last good one is in force, which was kept in "
+				      "/run/smmu-rasd, until this is mended and systemctl reload "
+				      "smmu-rasd is run";
+		else if (!m->policy)
+			consequence = "There is no policy to start with: devices stay fenced until "
+				      "this is mended and systemctl reload smmu-rasd is run";
+		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
+		log_record_send(&record, "%s. %s", m->policy_error, consequence);
+		return m->policy ? r : isolating_policy(&m->policy);
+	}
+	policy_unref(m->policy);
+	m->policy = policy;
+	r = policy_keep(policy);
+	if (r < 0)
+		log_warning("Cannot keep a copy of the policy in /run/smmu-rasd: %s; a daemon that "
+			    "is started while the policy is bad would have none",
+			    strerror(-r));
+	policy_drop_texts(policy);
+	log_record_init(&record, LOG_INFO, MESSAGE_POLICY_LOADED);
+	if (policy->sources)
+		log_record_send(&record, "Policy loaded from %s: %zu rule%s", policy->sources,
+				policy->n_rules - 1, policy->n_rules == 2 ? "" : "s");
+	else
+		log_record_send(&record, "No policy file found; every device is recovered by the "
+					 "built-in rule");
+	return 0;
+}
+
+int manager_reload(struct manager *m)
+{
+	struct device *d;
+	struct device *next;
+	int r;
+
+	tell_systemd("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+	r = manager_load_policy(m);
+	if (r >= 0) {
+		for (d = TAILQ_FIRST(&m->devices); d; d = next) {
+			next = TAILQ_NEXT(d, all);
+			device_policy_changed(d);
+		}
+	}
+	m->status_dirty = true;
+	m->queue_dirty = true;
+	m->ready_told = false;
+	manager_tell_ready(m);
+	return r;
+}
