@@ -17,8 +17,12 @@ MESSAGES = dict(re.findall(r'#define MESSAGE_(\w+)\s+"([0-9a-f]{32})"', (ROOT / 
 
 
 def rules(bed, *each, **defaults):
-    """Puts rules before the shipped ones. With none, the shipped policy alone is in force again."""
-    if each or defaults:
+    """Puts rules before the shipped ones, with defaults of their own. With none, only the shipped policy is in force.
+
+    A scenario has more recoveries within an hour than the shipped policy allows.
+    """
+    if each:
+        defaults = {"rate_limit": {"count": 32, "window": "1h"}} | defaults
         bed.run(f"cat > {POLICY}", stdin=json.dumps({"defaults": defaults, "rules": list(each)}))
     else:
         bed.text(f"rm -f {POLICY}")

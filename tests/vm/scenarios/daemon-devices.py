@@ -218,7 +218,7 @@ def test_stuck_neighbour(bed):
 
 def test_again(bed):
     """A card that wedges again after each of the next two resets is recovered by the third attempt"""
-    rules(bed, backoff={"first": "100ms", "max": "1s"})
+    rules(bed, {"name": "card", "match": {"driver": "virtio-pci"}}, backoff={"first": "100ms", "max": "1s"})
     since = cursor(bed)
     find_out(bed, "virtio-net0", mode="again:2")
     done = wait_record(bed, since, "virtio-net0", "RECOVERED")
@@ -232,6 +232,7 @@ def test_again(bed):
 def test_given_up(bed):
     """What wedges again beyond the limit, for ever, or does not come back is isolated, fenced, with one clear record"""
     rules(bed, {"name": "once", "match": {"driver": "igb"}, "attempts": 1, "reset_methods": ["flr"]},
+          {"name": "card", "match": {"driver": "virtio-pci", "class": "0200*"}},
           backoff={"first": "100ms", "max": "1s"})
     since = cursor(bed)
     modes = {"virtio-net0": "again:9", "virtio-net1": "forever", "igb0": "reset-fails"}

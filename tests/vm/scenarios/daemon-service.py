@@ -104,10 +104,8 @@ def test_restart_and_reload_in_between(bed):
 
 def test_killed(bed):
     """Killed at ten different records of recoveries, it comes back and finishes them; no reader sees an error"""
-    # More recoveries within the hour than the shipped policy allows are what this test is about.
     rules(bed, {"name": "disk", "match": {"driver": "nvme"}, "steps": ["reset", "verify"]},
-          {"name": "card", "match": {"driver": "virtio-pci"}}, rate_limit={"count": 32, "window": "1h"},
-          backoff={"first": "100ms", "max": "1s"}, attempts=5)
+          {"name": "card", "match": {"driver": "virtio-pci"}}, backoff={"first": "100ms", "max": "1s"}, attempts=5)
     with readers(bed, "nvme0"):
         for device, driver, records_of in (("nvme0", "nvme", 4), ("virtio-net0", "virtio-pci", 6)):
             for number in range(1, records_of + 1):
@@ -132,12 +130,13 @@ def said(bed, since, begin):
 
 
 def test_run_is_full(bed):
-    """With /run full or read-only it recovers all the same, and says once that a kill would now be unlucky"""
+    """Where /run is full or takes no files it recovers all the same, and says once that a kill would be unlucky now"""
     bed.text("systemctl stop smmu-rasd; mount -t tmpfs -o size=64k tmpfs /run/smmu-rasd; systemctl start smmu-rasd")
     try:
         for fill, clear in (("dd if=/dev/zero of=/run/smmu-rasd/full bs=4k status=none 2>/dev/null; true",
                              "rm /run/smmu-rasd/full"),
-                            ("mount -o remount,ro /run/smmu-rasd", "mount -o remount,rw /run/smmu-rasd")):
+                            # Nobody can make it read-only while the daemon holds its lock there.
+                            ("chattr +i /run/smmu-rasd/devices", "chattr -i /run/smmu-rasd/devices")):
             since = cursor(bed)
             with readers(bed, "nvme0"):
                 bed.text(fill)
@@ -157,7 +156,7 @@ def test_run_is_full(bed):
 
 def test_clock_jumps(bed):
     """The clock of the machine may jump by years in the middle of a recovery: the next attempt comes when it should"""
-    rules(bed, backoff={"first": "2s", "max": "2s"}, attempts=3)
+    rules(bed, {"name": "card", "match": {"driver": "virtio-pci"}}, backoff={"first": "2s", "max": "2s"})
     for years in ("+20 years", "-20 years"):
         since = cursor(bed)
         bed.wedge("virtio-net0", "again:1")
