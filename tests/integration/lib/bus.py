@@ -158,10 +158,17 @@ class Bus:
 
     def monitor(self, match):
         """Reads signals, in JSON."""
-        monitor = Lines(self.command("monitor", "--match", match), stderr=subprocess.STDOUT)
+        probe = "org.smmuras1.Test"
+        matches = ["--match", match, "--match", f"type='signal',interface='{probe}'"]
+        monitor = Lines(self.command("monitor", *matches), stderr=subprocess.STDOUT)
         self.monitors.append(monitor)
-        monitor.wait(lambda lines: any("Monitoring bus" in line for line in lines), "the monitor")
-        return monitor
+        # Only what it has read shows that it listens.
+        for _ in range(200):
+            self.busctl("emit", "/", probe, "Ready")
+            with monitor.changed:
+                if monitor.changed.wait_for(lambda: any(probe in line for line in monitor.lines), 0.1):
+                    return monitor
+        raise AssertionError(f"the monitor reads nothing: {monitor.lines}")
 
     def changes(self, monitor, path):
         """Property values that were told about an object, in their order."""
