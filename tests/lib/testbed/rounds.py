@@ -240,10 +240,11 @@ class Rounds:
     # -- recovery --
 
     def leave_to_daemon(self, planned):
-        self.agent.sh("systemctl start smmu-rasd")
         for device, mode, _ in planned:
             if mode == "slow":
                 self.bed.release(device.id)  # it answers again; that alone lifts nothing
+        self.agent.sh("systemctl start smmu-rasd")
+        for device, _, _ in planned:
             self.wait(f"{device.id}: smmu-rasd's recovery", lambda each=device: each.state() == "active", 60)
         for device, _, _ in planned:
             if device.net:
