@@ -16,12 +16,12 @@ int ctl_metrics(const struct ctl *ctl _unused_, int argc, char **argv)
 	if (argc > 1) {
 		fprintf(stderr, "\"metrics\" takes no arguments, found \"%s\"\n", VISIBLE(argv[1]));
 		status = CTL_USAGE;
-	} else if (!metrics || !now) {
-		status = ctl_no_memory();
 	} else {
 		status = machine_read(&m);
 	}
-	if (status != CTL_OK) {
+	if (status == CTL_OK && (!metrics || !now))
+		status = ctl_no_memory();
+	if (status != CTL_OK || !metrics || !now) {
 		machine_clear(&m);
 		free(metrics);
 		free(now);
