@@ -285,7 +285,7 @@ static int parse_devices(struct context *c, json_t *devices)
 			return fail(c, &element, "expected an object");
 		r = parse_device_name(c, json_object_get(object, "device") ? &name : &element,
 				      json_object_get(object, "device"), &d);
-		if (r < 0)
+		if (r < 0 || !d)
 			return r;
 		json_object_foreach(object, key, value)
 		{
@@ -407,7 +407,7 @@ static int parse_recorded(struct context *c, json_t *line, uint64_t *begun)
 	if (!name || (!streq(name, "fenced") && !streq(name, "removed")))
 		return 0;
 	r = parse_device_name(c, NULL, json_object_get(line, "device"), &d);
-	if (r < 0)
+	if (r < 0 || !d)
 		return r;
 	if (*begun == 0)
 		*begun = at;

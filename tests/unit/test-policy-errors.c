@@ -353,7 +353,7 @@ START_TEST(says_what_is_wrong_with_monsters)
 	used = (size_t)sprintf(text,
 			       "{\"rules\": [{\"steps\": [{\"step\": \"exec\", \"exec\": [\"/");
 	memset(text + used, 'x', 4096);
-	strcpy(text + used + 4096, "\"]}]}]}");
+	(void)sprintf(text + used + 4096, "\"]}]}]}");
 	ck_assert_int_eq(parse_bytes(text, strlen(text)), -EINVAL);
 	ck_assert_str_eq(error, "p.json:1:49: rules[0].steps[0].exec[0]: longer than 4096 bytes");
 
@@ -361,7 +361,7 @@ START_TEST(says_what_is_wrong_with_monsters)
 	text[0] = '{';
 	text[1] = '"';
 	memset(text + 2, 'k', 200000);
-	strcpy(text + 200002, "\": 1}");
+	(void)sprintf(text + 200002, "\": 1}");
 	ck_assert_int_eq(parse_bytes(text, strlen(text)), -EINVAL);
 	ck_assert_uint_lt(strlen(error), 400);
 	ck_assert_ptr_nonnull(strstr(error, "; use one of: rules, defaults, max_parallel"));

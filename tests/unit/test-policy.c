@@ -183,7 +183,7 @@ START_TEST(explains_why_a_rule_does_not_fit)
 	used = (size_t)sprintf(text, "{\"rules\": [{\"match\": {\"driver\": [\"driver0\"");
 	for (int i = 1; i < 200; i++)
 		used += (size_t)sprintf(text + used, ",\"driver%d\"", i);
-	strcpy(text + used, "]}}]}");
+	(void)sprintf(text + used, "]}}]}");
 	parse_good(text);
 	ck_assert(!rule_explain(policy->rules[0], &subject, &result));
 	ck_assert_int_eq(strncmp(result.wanted, "\"driver0\" or \"driver1\" or ", 26), 0);
