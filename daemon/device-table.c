@@ -57,9 +57,24 @@ static void table_grow(struct manager *m)
 
 static void add_key(struct device *d, char kind, const char *name, size_t length)
 {
+	char key[DEVICE_KEY_SIZE];
+
+	/* Of a longer name the beginning has to do: then more are related, and none less. */
+	snprintf(key, sizeof(key), "%c%.*s", kind, (int)length, name);
+	for (unsigned int i = 0; i < d->n_keys; i++)
+		if (streq(d->keys[i], key))
+			return;
 	if (d->n_keys == DEVICE_KEYS_MAX)
-		return;
-	snprintf(d->keys[d->n_keys++], DEVICE_KEY_SIZE, "%c%.*s", kind, (int)length, name);
+		log_warning("%s is in more slots than can be remembered; slot %.*s may be switched "
+			    "off while it is recovered",
+			    d->record.dev, (int)length, name);
+	else
+		memcpy(d->keys[d->n_keys++], key, sizeof(key));
+}
+
+static void add_slot(const char *slot, void *userdata)
+{
+	add_key(userdata, 'p', slot, strlen(slot));
 }
 
 /*
@@ -84,11 +99,10 @@ void device_find_keys(struct device *d)
 		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
 		str_copy(d->physfn, sizeof(d->physfn), name);
 	}
-	/* What shares a slot, and what can be switched off together. */
+	/* What shares a slot, and what can be switched off together: slots are in cards in slots. */
 	if (pci_slot_find(bus, dev, false, name, sizeof(name)) >= 0)
-		add_key(d, 'p', name, strlen(name));
-	if (pci_slot_find(bus, dev, true, name, sizeof(name)) >= 0)
-		add_key(d, 'p', name, strlen(name));
+		add_slot(name, d);
+	(void)pci_slot_powers(bus, dev, add_slot, d);
 }
 
 bool devices_related(const struct device *a, const struct device *b)

@@ -24,7 +24,7 @@
 #include "worker.h"
 
 /* Names of what a device must not share with another one that is being recovered. */
-#define DEVICE_KEYS_MAX 5
+#define DEVICE_KEYS_MAX 12
 #define DEVICE_KEY_SIZE 24
 
 struct manager;

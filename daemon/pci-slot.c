@@ -7,6 +7,7 @@
 #include <limits.h>
 
 #include "host.h"
+#include "kernel-msg.h"
 #include "pci-name.h"
 #include "sysfs.h"
 
@@ -99,17 +100,22 @@ static bool has_power(const char *slot)
 	return access(path, F_OK) == 0;
 }
 
-int pci_slot_find(const char *bus, const char *dev, bool power, char *buf, size_t size)
+/* One slot for each device of an ancestry, the one that fits it best; "" for none. */
+struct slots {
+	char at[DEPTH_MAX][RAS_NAME_SIZE];
+	bool exact[DEPTH_MAX];
+};
+
+/* Returns 0 or -errno. */
+static int find_slots(const char *bus, const char *dev, bool power, struct slots *ret)
 {
 	char path[SYSFS_PATH_SIZE];
 	struct ancestry ancestry;
 	struct dirent *entry;
-	size_t best = 0;
-	bool best_exact = false;
 	DIR *dir;
 	int r;
 
-	buf[0] = '\0';
+	*ret = (struct slots){0};
 	snprintf(path, sizeof(path), "%s/bus/pci/slots", host_dir(HOST_SYS));
 	dir = opendir(path);
 	if (!dir)
@@ -125,18 +131,42 @@ int pci_slot_find(const char *bus, const char *dev, bool power, char *buf, size_
 		depth = slot_depth(&slot, &ancestry);
 		if (depth == 0 || (power && !has_power(entry->d_name)))
 			continue;
-		exact = slot.has_device && ancestry.at[depth - 1].device == slot.bus.device;
-		if (depth < best || (depth == best && best_exact && !exact))
+		depth--;
+		exact = slot.has_device && ancestry.at[depth].device == slot.bus.device;
+		if (ret->exact[depth] && !exact)
 			continue;
-		if (!str_copy(buf, size, entry->d_name))
+		if (!str_copy(ret->at[depth], RAS_NAME_SIZE, entry->d_name))
 			r = -ENAMETOOLONG;
-		best = depth;
-		best_exact = exact;
+		ret->exact[depth] = exact;
 	}
 	closedir(dir);
+	return r < 0 ? r : 0;
+}
+
+int pci_slot_find(const char *bus, const char *dev, bool power, char *buf, size_t size)
+{
+	struct slots slots;
+	int r = find_slots(bus, dev, power, &slots);
+
+	buf[0] = '\0';
 	if (r < 0)
 		return r;
-	return best ? 0 : -ENOENT;
+	for (size_t i = DEPTH_MAX; i > 0; i--)
+		if (slots.at[i - 1][0])
+			return str_copy(buf, size, slots.at[i - 1]) ? 0 : -ENAMETOOLONG;
+	return -ENOENT;
+}
+
+int pci_slot_powers(const char *bus, const char *dev,
+		    void (*handler)(const char *slot, void *userdata), void *userdata)
+{
+	struct slots slots;
+	int r = find_slots(bus, dev, true, &slots);
+
+	for (size_t i = DEPTH_MAX; r >= 0 && i > 0; i--)
+		if (slots.at[i - 1][0])
+			handler(slots.at[i - 1], userdata);
+	return r;
 }
 
 int pci_slot_devices(const char *slot, bool (*handler)(const char *dev, void *userdata),

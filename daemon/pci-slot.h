@@ -16,6 +16,14 @@
 int pci_slot_find(const char *bus, const char *dev, bool power, char *buf, size_t size);
 
 /*
+ * Hands the name of every slot whose power can be switched and that device @dev of @bus is in, or
+ * below, to @handler; the nearest one comes first. Returns 0, -ENOENT for a device that is not
+ * there, or -errno.
+ */
+int pci_slot_powers(const char *bus, const char *dev,
+		    void (*handler)(const char *slot, void *userdata), void *userdata);
+
+/*
  * Hands the name of every PCI device in @slot, or below something in it, to @handler until that
  * returns false. Returns 0 when all were handed out, 1 when @handler stopped it, or -errno.
  */

@@ -97,6 +97,27 @@ START_TEST(an_exact_slot_goes_before_one_of_the_whole_bus)
 }
 END_TEST
 
+static void remember_slot(const char *name, void *userdata)
+{
+	char *seen = userdata;
+
+	snprintf(seen + strlen(seen), 256 - strlen(seen), " %s", name);
+}
+
+START_TEST(finds_all_slots_that_can_be_switched_off)
+{
+	char seen[256] = "";
+
+	slot("bay 4", "0000:04:00\n", true);
+	ck_assert_int_eq(pci_slot_powers("pci", "0000:04:00.0", remember_slot, seen), 0);
+	ck_assert_str_eq(seen, " bay 4 backplane");
+	seen[0] = '\0';
+	ck_assert_int_eq(pci_slot_powers("pci", "0000:00:01.0", remember_slot, seen), 0);
+	ck_assert_str_eq(seen, "");
+	ck_assert_int_eq(pci_slot_powers("pci", "0000:77:00.0", remember_slot, seen), -ENOENT);
+}
+END_TEST
+
 static bool remember(const char *dev, void *userdata)
 {
 	char *seen = userdata;
@@ -151,6 +172,7 @@ Suite *pci_slot_suite(void)
 	tcase_add_test(c, slots_of_a_root_bus_have_one_device);
 	tcase_add_test(c, an_exact_slot_goes_before_one_of_the_whole_bus);
 	tcase_add_test(c, lists_what_loses_its_power);
+	tcase_add_test(c, finds_all_slots_that_can_be_switched_off);
 	tcase_add_test(c, a_subject_is_what_sysfs_says);
 	suite_add_tcase(suite, c);
 	return suite;
