@@ -363,9 +363,13 @@ static int act_isolate(struct bus *b, sd_bus_message *call, uint32_t uid)
 static int method_recover(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
 	struct device *d = userdata;
+	int force = 0;
+	int r = sd_bus_message_read(call, "b", &force);
 
-	return bus_authorize(d->manager->bus, call, BUS_ACTION_RECOVER, d->record.dev, act_recover,
-			     error);
+	return r < 0 ? r
+		     : bus_authorize(d->manager->bus, call,
+				     force ? BUS_ACTION_RECOVER_FORCE : BUS_ACTION_RECOVER,
+				     d->record.dev, act_recover, error);
 }
 
 static int method_isolate(sd_bus_message *call, void *userdata, sd_bus_error *error)

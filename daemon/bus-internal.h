@@ -21,9 +21,10 @@
 #define BUS_ERROR_STUCK		 "org.smmuras1.Error.Stuck"
 #define BUS_ERROR_POLICY_REFUSED "org.smmuras1.Error.PolicyRefused"
 
-#define BUS_ACTION_RECOVER "org.smmuras1.recover"
-#define BUS_ACTION_ISOLATE "org.smmuras1.isolate"
-#define BUS_ACTION_RELOAD  "org.smmuras1.reload"
+#define BUS_ACTION_RECOVER	 "org.smmuras1.recover"
+#define BUS_ACTION_RECOVER_FORCE "org.smmuras1.recover-force"
+#define BUS_ACTION_ISOLATE	 "org.smmuras1.isolate"
+#define BUS_ACTION_RELOAD	 "org.smmuras1.reload"
 
 /* The numbers of the Manager that are counted. */
 struct bus_counts {

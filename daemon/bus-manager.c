@@ -178,10 +178,12 @@ static int method_recover(sd_bus_message *call, void *userdata, sd_bus_error *er
 {
 	char name[PCI_NAME_SIZE];
 	const char *device = NULL;
-	int r = sd_bus_message_read(call, "s", &device);
+	int force = 0;
+	int r = sd_bus_message_read(call, "sb", &device, &force);
 
 	return r < 0 ? r
-		     : bus_authorize(userdata, call, BUS_ACTION_RECOVER,
+		     : bus_authorize(userdata, call,
+				     force ? BUS_ACTION_RECOVER_FORCE : BUS_ACTION_RECOVER,
 				     VISIBLE(device_name(device, name)), act_recover, error);
 }
 

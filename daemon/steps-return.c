@@ -14,6 +14,7 @@
 #include "pci-name.h"
 #include "pci-slot.h"
 #include "protect.h"
+#include "state.h"
 #include "steps-internal.h"
 #include "sysfs.h"
 
@@ -126,8 +127,36 @@ int step_rescan(struct step_context *c, const struct step *step)
 /* --- slot-power-cycle ------------------------------------------------------------------------ */
 
 /*
- * What else is in the slot loses its power with the device, and nobody keeps a record of it. Its
- * driver comes back by itself; what somebody wrote into sysfs does not. Returns false to stop.
+ * What the daemon has on record about another device in the slot: one that is fenced on purpose
+ * would come back unfenced, and what is owed to another would be forgotten with it. Its driver is
+ * no matter: that comes back by itself. Returns 0, or -errno with .text; .protected says that only
+ * an operator can change it.
+ */
+static int look_at_record(struct step_context *c, const char *dev)
+{
+	struct device_record record;
+	int r = state_load(c->job->bus, dev, &record);
+	bool owed;
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return step_fail(c, r, "cannot read what is owed to %s, in the same slot: %s", dev,
+				 strerror(-r));
+	owed = record.prepared && (record.vfs.n > 0 || record.driver_override[0]);
+	record_clear_history(&record);
+	if (!record.active && (record.left == LEFT_OPERATOR || record.left == LEFT_POLICY)) {
+		c->protected = true;
+		return step_fail(c, -EBUSY, "%s, in the same slot, was left fenced on purpose",
+				 dev);
+	}
+	return owed ? step_fail(c, -EBUSY, "%s, in the same slot, waits to be put back itself", dev)
+		    : 0;
+}
+
+/*
+ * What else is in the slot loses its power with the device. Its driver comes back by itself; what
+ * somebody wrote into sysfs does not. Returns false to stop.
  */
 static bool look_at_neighbour(const char *dev, void *userdata)
 {
@@ -140,12 +169,15 @@ static bool look_at_neighbour(const char *dev, void *userdata)
 	if (streq(dev, job->dev) ||
 	    (sysfs_link(job->bus, dev, "physfn", link, sizeof(link)) >= 0 && streq(link, job->dev)))
 		return true;
+	if (look_at_record(c, dev) < 0)
+		return false;
 	step_override(c, dev, override, sizeof(override));
 	if (override[0]) {
 		(void)step_fail(c, -EBUSY,
 				"%s is in the same slot and would lose its driver_override \"%s\"; "
 				"unbind it and run: echo > /sys/bus/pci/devices/%s/driver_override",
 				dev, override, dev);
+		c->protected = true;
 		return false;
 	}
 	if (sysfs_link(job->bus, dev, "virtfn0", link, sizeof(link)) >= 0) {
@@ -153,6 +185,7 @@ static bool look_at_neighbour(const char *dev, void *userdata)
 				"%s is in the same slot and would lose its virtual functions; run: "
 				"echo 0 > /sys/bus/pci/devices/%s/sriov_numvfs",
 				dev, dev);
+		c->protected = true;
 		return false;
 	}
 	return true;
@@ -174,27 +207,30 @@ static bool look_at_users(const char *dev, void *userdata)
 		(void)step_fail(c, -EBUSY, "%s", users);
 	else
 		(void)step_fail(c, -EBUSY, "%s, in the same slot, is %s", dev, users);
+	c->protected = true;
 	return false;
 }
 
-static int check_slot(struct step_context *c)
+/*
+ * Whether the power of the slot may be switched off. The others in it count also when the device
+ * itself is not @there any more. Returns 1 when it need not be, with a remark.
+ */
+static int check_slot(struct step_context *c, bool there)
 {
 	const struct job *job = c->job;
-	int r = step_not_fenced(c);
+	int r = there ? step_not_fenced(c) : 0;
 
 	if (r != 0)
 		return r;
 	r = pci_slot_devices(job->slot, look_at_users, c);
 	if (r == 0)
 		r = pci_slot_devices(job->slot, look_at_neighbour, c);
-	if (r > 0) {
-		c->protected = true;
+	if (r > 0)
 		return -EBUSY;
-	}
 	if (r < 0)
 		return step_fail(c, r, "cannot look at what is in slot %s: %s", job->slot,
 				 strerror(-r));
-	return step_sriov_detach(c);
+	return there ? step_sriov_detach(c) : 0;
 }
 
 static void power_path(const struct job *job, char *buf, size_t size)
@@ -230,6 +266,7 @@ int step_slot_power_cycle(struct step_context *c, const struct step *step)
 	const struct job *job = c->job;
 	uint64_t timeout = step_timeout(c, step);
 	uint64_t end = now_usec(CLOCK_MONOTONIC) + timeout;
+	bool there;
 	int r;
 
 	if (job->slot[0] == '\0')
@@ -237,13 +274,13 @@ int step_slot_power_cycle(struct step_context *c, const struct step *step)
 			c, -EOPNOTSUPP,
 			"the device is in no slot whose power can be switched; those there are: "
 			"ls -d /sys/bus/pci/slots/*/power");
-	if (step_device_is_there(c)) {
-		r = check_slot(c);
-		if (r != 0)
-			return r < 0 ? r : 0;
-	} else if (c->text[0]) {
+	there = step_device_is_there(c);
+	if (!there && c->text[0])
 		return -ENODEV;
-	}
+	/* What is off already has nothing to lose. */
+	r = !there && slot_is_off(job) ? 0 : check_slot(c, there);
+	if (r != 0)
+		return r < 0 ? r : 0;
 	/* An earlier attempt may have got no further. */
 	if (!slot_is_off(job)) {
 		r = switch_power(c, false);

@@ -173,11 +173,15 @@ def others_than_root_need_polkit(b):
         bus.polkit_says("challenge")
         # Whether a password may be asked for is the caller's to say, and polkit is told so.
         bus.busctl("--allow-interactive-authorization=no", *calls[0], user=True, error="This needs a password")
+        bus.busctl("--allow-interactive-authorization=no", "call", NAME, ROOT, MANAGER, "Recover", "sb", DEV,
+                   "true", user=True, error="This needs a password")
+        bus.polkit.wait(lambda lines: len(lines) == 8, "seven questions")
         asked = [line.split() for line in bus.polkit.lines[1:]]
         equal([a[1].removeprefix(NAME + ".") for a in asked],
-              ["recover", "isolate", "reload", "recover", "isolate", "recover"], "actions that polkit was asked about")
-        equal([a[2] for a in asked], [DEV, DEV, "-", DEV, DEV, DEV], "devices that polkit was told of")
-        equal([a[3] for a in asked], ["1"] * 5 + ["0"], "interaction")
+              ["recover", "isolate", "reload", "recover-force", "isolate", "recover", "recover-force"],
+              "actions that polkit was asked about")
+        equal([a[2] for a in asked], [DEV, DEV, "-", DEV, DEV, DEV, DEV], "devices that polkit was told of")
+        equal([a[3] for a in asked], ["1"] * 5 + ["0"] * 2, "interaction")
         equal(len(b.steps()), steps, "steps")
         equal(b.kernel.records(ASKED), [], "requests")
         bus.polkit_says("yes")

@@ -241,6 +241,72 @@ def a_slot_with_something_in_use_keeps_its_power(b):
 
 
 @test
+def a_slot_whose_device_has_not_come_back_keeps_its_power_for_the_others(b):
+    b.policy(steps=["unbind", "remove", {"step": "rescan", "timeout": "20ms"}, "bind"], attempts=1, backoff=QUICK,
+             on_exhausted="slot-power-cycle")
+    device = b.kernel.add(DEV)
+    mount(b, b.kernel.add(NEIGHBOUR, driver="nvme"))
+    b.kernel.slot("7", "0000:01:00")
+    device.lost = True
+    b.start()
+    b.kernel.fence(DEV)
+    b.kernel.wait(lambda: said(b, f"{NEIGHBOUR}, in the same slot, is in use by"), "the reason")
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def a_slot_whose_device_was_removed_keeps_its_power_for_the_others(b):
+    b.policy(steps=["unbind", "remove", "slot-power-cycle", "bind"], attempts=1)
+    b.kernel.add(DEV)
+    mount(b, b.kernel.add(NEIGHBOUR, driver="nvme"))
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(DEV)
+    b.kernel.wait(lambda: said(b, f"{NEIGHBOUR}, in the same slot, is in use by"), "the reason")
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def a_neighbour_that_is_fenced_on_purpose_stays_fenced(b):
+    b.policy([{"name": "keep", "match": {"address": NEIGHBOUR}, "action": "isolate"},
+              {"name": "cycle", "steps": CYCLE}])
+    b.kernel.add(DEV)
+    neighbour = b.kernel.add(NEIGHBOUR, driver="snd")
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(NEIGHBOUR)
+    b.wait_record(ISOLATED, NEIGHBOUR)
+    b.kernel.wait(lambda: (b.state(NEIGHBOUR) or {}).get("state") == "isolated", "the record on disk")
+    b.kernel.fence(DEV)
+    message = b.wait_record(PROTECTED, DEV)["MESSAGE"]
+    check(f"{NEIGHBOUR}, in the same slot, was left fenced on purpose" in message, message)
+    equal(neighbour.state, fakekernel.FENCED, "the neighbour")
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
+def a_neighbour_that_waits_for_its_virtual_functions_gets_them_first(b):
+    b.policy([{"name": "slow", "match": {"address": NEIGHBOUR}, "attempts": 2, "backoff": "1h"},
+              {"name": "cycle", "steps": CYCLE, "attempts": 1}])
+    b.kernel.add(DEV)
+    neighbour = b.kernel.add(NEIGHBOUR, driver="igb")
+    neighbour.can_have_vfs(["0000:01:10.0"])
+    neighbour.set_vfs(1)
+    neighbour.reset_result = 25
+    b.kernel.slot("7", "0000:01:00")
+    b.start()
+    b.kernel.fence(NEIGHBOUR)
+    b.wait_record(ATTEMPT_FAILED, NEIGHBOUR)
+    b.kernel.wait(lambda: (b.state(NEIGHBOUR) or {}).get("state") == "backoff", "the record on disk")
+    # Nothing in sysfs tells of them now.
+    neighbour.set_vfs(0)
+    b.kernel.fence(DEV)
+    message = b.wait_record(STEP_FAILED, DEV)["MESSAGE"]
+    check(f"{NEIGHBOUR}, in the same slot, waits to be put back itself" in message, message)
+    equal([w for w in b.kernel.writes if w[0] == "slot 7"], [], "power")
+
+
+@test
 def killed_while_the_slot_is_off(b):
     b.policy(steps=CYCLE, backoff=QUICK)
     device = b.kernel.add(DEV)
