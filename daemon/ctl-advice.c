@@ -3,7 +3,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
-#include "ctl-story.h"
+#include "ctl-show.h"
+#include "protect.h"
 #include "sysfs.h"
 
 struct advisor {
@@ -45,23 +46,184 @@ static void advise_journal(struct advisor *a, const char *dev)
 		"journalctl -x -u smmu-rasd SMMU_RAS_DEVICE=%s", dev);
 }
 
-/* What the daemon would do, for somebody who has none. */
-static void advise_by_hand(struct advisor *a, const struct story *story)
+/* --- by hand ---------------------------------------------------------------------------------- */
+
+/* The driver that the device is to have in the end; "" for none. */
+static const char *driver_wanted(const struct story *story)
+{
+	return story->has_record && story->record.driver[0] ? story->record.driver
+							    : story->device.driver;
+}
+
+static const struct rule *rule_of(const struct story *story, const struct machine *m)
+{
+	struct device_subject s;
+
+	if (!m->policy)
+		return NULL;
+	show_subject(&s, story);
+	return policy_match(m->policy, &s.match);
+}
+
+/* Does a rule, or without one the built-in one, take off the driver? One that resets in place
+ * relies on the driver to keep what is in use. */
+static bool takes_off_driver(const struct rule *rule)
+{
+	bool resets = false;
+	bool unbinds = false;
+
+	for (size_t i = 0; rule && i < rule->n_steps; i++) {
+		resets = resets || rule->steps[i].kind == STEP_RESET;
+		unbinds = unbinds || rule->steps[i].kind == STEP_UNBIND;
+	}
+	return unbinds || !resets;
+}
+
+bool story_lost_by_hand(const struct story *story, const struct machine *m, char *users,
+			size_t size)
 {
 	const struct ras_device *device = &story->device;
-	const char *driver = story->record.driver[0] ? story->record.driver : device->driver;
-	const char *bus = device->bus;
-	const char *dev = device->dev;
-	struct advice *advice = advise(a, "Or recover it by hand, as root:");
 
-	if (driver[0])
-		command(advice,
-			"echo %s > /sys/bus/%s/drivers/%s/unbind; echo 1 > "
-			"/sys/bus/%s/devices/%s/reset; echo %s > /sys/bus/%s/drivers/%s/bind",
-			dev, bus, driver, bus, dev, dev, bus, driver);
+	users[0] = '\0';
+	if (device->state != IOMMU_RAS_STATE_FENCED || !device->driver[0])
+		return false;
+	if (!takes_off_driver(rule_of(story, m)))
+		return protect_check_reset(PROTECT_ALL, device->bus, device->dev, users, size);
+	/* Without a driver's name it does not add what another rule would keep. */
+	return protect_check(PROTECT_ALL, device->bus, device->dev, "", users, size);
+}
+
+const char *story_by_hand(const struct story *story, const struct machine *m, char *buf,
+			  size_t size)
+{
+	const struct ras_device *device = &story->device;
+	const char *wanted = driver_wanted(story);
+	const char *dev = device->dev;
+	char unbind[256] = "";
+	char end[256] = "";
+
+	if (wanted[0] && !device->driver[0])
+		snprintf(end, sizeof(end), "echo %s > /sys/bus/%s/drivers/%s/bind", dev,
+			 device->bus, wanted);
+	else if (!device->driver[0] || device->state == IOMMU_RAS_STATE_SANITIZED)
+		snprintf(end, sizeof(end), "smmu-rasctl reattach %s", dev);
+	/* It was reset already, or only its driver is missing. */
+	if (device->state != IOMMU_RAS_STATE_FENCED) {
+		snprintf(buf, size, "%s", end);
+		return buf;
+	}
+	if (device->driver[0] && takes_off_driver(rule_of(story, m))) {
+		snprintf(unbind, sizeof(unbind), "echo %s > /sys/bus/%s/drivers/%s/unbind && ", dev,
+			 device->bus, device->driver);
+		snprintf(end, sizeof(end), "echo %s > /sys/bus/%s/drivers/%s/bind", dev,
+			 device->bus, device->driver);
+	}
+	snprintf(buf, size, "%secho 1 > /sys/bus/%s/devices/%s/reset%s%s", unbind, device->bus, dev,
+		 end[0] ? " && " : "", end);
+	return buf;
+}
+
+/* What the daemon would do, for somebody who has none. */
+static void advise_by_hand(struct advisor *a, const struct story *story, const struct machine *m)
+{
+	char users[256];
+	char buf[sizeof(a->advice->command)];
+	struct advice *advice;
+
+	if (story_lost_by_hand(story, m, users, sizeof(users)))
+		advice = advise(a,
+				"Or recover it by hand. Stop first what uses it: %s. Then, as "
+				"root:",
+				story_users(users));
 	else
-		command(advice, "echo 1 > /sys/bus/%s/devices/%s/reset && smmu-rasctl reattach %s",
-			bus, dev, dev);
+		advice = advise(a, "Or recover it by hand, as root:");
+	command(advice, "%s", story_by_hand(story, m, buf, sizeof(buf)));
+}
+
+/* --- isolated --------------------------------------------------------------------------------- */
+
+const char *story_users(const char *text)
+{
+	return strncmp(text, "in use by ", 10) == 0 ? text + 10 : text;
+}
+
+static void advise_protected(struct advisor *a, const struct story *story)
+{
+	const char *dev = story->device.dev;
+	char users[STATE_NOTE_SIZE];
+	char *keep;
+
+	str_copy(users, sizeof(users), story_users(story->record.note));
+	keep = strstr(users, "; steps ");
+	if (keep)
+		*keep = '\0';
+	advise(a,
+	       "Stop what uses it first: %s. (umount, swapoff, move the route, shut the guest "
+	       "down)",
+	       users);
+	command(advise(a, "Then:"), "smmu-rasctl recover %s", dev);
+	if (keep)
+		command(advise(a,
+			       "Without stopping anything, since steps \"reset\", \"verify\" would "
+			       "keep it: a rule with \"steps\": [\"reset\", \"verify\"] in "
+			       "/etc/smmu-rasd/policy.d/, then:"),
+			"smmu-rasctl policy check && systemctl reload smmu-rasd");
+	command(advise(a, "Or lose it (unsaved data of these is lost):"),
+		"smmu-rasctl recover --force %s", dev);
+}
+
+/* No good policy was there when the daemon needed one. */
+static void advise_isolate_all(struct advisor *a, const struct story *story,
+			       const struct machine *m)
+{
+	if (m->policy)
+		command(advise(a,
+			       "smmu-rasd had to refuse its policy, and leaves all devices fenced. "
+			       "What is on disk now is good; have it read again:"),
+			"systemctl reload smmu-rasd");
+	else {
+		advise(a,
+		       "The policy on disk has a mistake, so smmu-rasd leaves all devices fenced: "
+		       "%s",
+		       m->policy_error);
+		command(advise(a, "Mend it, and have it read again:"),
+			"smmu-rasctl policy check && systemctl reload smmu-rasd");
+	}
+	command(advise(a, "To recover it at once:"), "smmu-rasctl recover %s", story->device.dev);
+}
+
+/* Has a slot been switched off and on, in vain? */
+static const struct step_result *failed_step(const struct story *story, bool of_slot)
+{
+	for (unsigned int i = story->record.n_history; i-- > 0;) {
+		const struct step_result *step = &story->record.history[i];
+
+		if (step->error < 0 && streq(step->step, "slot-power-cycle") == of_slot)
+			return step;
+	}
+	return NULL;
+}
+
+static void advise_exhausted(struct advisor *a, const struct story *story)
+{
+	const struct step_result *slot = failed_step(story, true);
+	const struct step_result *other = failed_step(story, false);
+
+	if (slot)
+		advise(a,
+		       "Every attempt failed%s%s%s%s, and its slot could not be switched off and "
+		       "on: "
+		       "%s. Power off the machine, not only reboot it; if that does not help, the "
+		       "device is likely to be broken.",
+		       other ? ", the last one with: " : "", other ? other->step : "",
+		       other ? ": " : "", other ? other->note : "", slot->note);
+	else
+		advise(a,
+		       "Every attempt failed, the last one with: %s. A device that a reset does "
+		       "not help is likely to be broken, or needs its power switched off and on: "
+		       "power off the machine, not only reboot it.",
+		       story->record.note);
+	command(advise(a, "To try once more:"), "smmu-rasctl recover %s", story->device.dev);
 }
 
 static void advise_isolated(struct advisor *a, const struct story *story, const struct machine *m)
@@ -71,13 +233,7 @@ static void advise_isolated(struct advisor *a, const struct story *story, const 
 
 	switch (record->left) {
 	case LEFT_PROTECTED:
-		advise(a,
-		       "To recover it, its driver has to be unbound, and that would take away what "
-		       "is in use: %s.",
-		       record->note);
-		command(advise(a, "When that is done:"), "smmu-rasctl recover %s", dev);
-		command(advise(a, "To recover it although it is in use (what uses it is lost):"),
-			"smmu-rasctl recover --force %s", dev);
+		advise_protected(a, story);
 		break;
 	case LEFT_RATE:
 		advise(a,
@@ -88,13 +244,8 @@ static void advise_isolated(struct advisor *a, const struct story *story, const 
 			"smmu-rasctl recover %s", dev);
 		break;
 	case LEFT_POLICY:
-		if (!m->policy) {
-			advise(a,
-			       "The policy on disk has a mistake, so smmu-rasd leaves all devices "
-			       "fenced: %s",
-			       m->policy_error);
-			command(advise(a, "Mend it, and have it read again:"),
-				"smmu-rasctl policy check && systemctl reload smmu-rasd");
+		if (streq(record->rule, "isolate-all")) {
+			advise_isolate_all(a, story, m);
 			break;
 		}
 		command(advise(a,
@@ -103,11 +254,7 @@ static void advise_isolated(struct advisor *a, const struct story *story, const 
 		command(advise(a, "To recover it once:"), "smmu-rasctl recover %s", dev);
 		break;
 	case LEFT_EXHAUSTED:
-		advise(a,
-		       "Every attempt failed, the last one with: %s. A device that a reset does "
-		       "not help is likely to be broken, or needs its power switched off and on.",
-		       record->note);
-		command(advise(a, "To try once more:"), "smmu-rasctl recover %s", dev);
+		advise_exhausted(a, story);
 		break;
 	default:
 		command(advise(a, "To recover it:"), "smmu-rasctl recover %s", dev);
@@ -124,17 +271,57 @@ static void advise_driver(struct advisor *a, const struct story *story)
 		story->record.driver);
 }
 
-static void advise_stuck(struct advisor *a, const struct story *story)
+/* Unfenced, and its driver gave it up; what is mounted from it still holds the driver. */
+static void advise_dead(struct advisor *a, const struct story *story)
+{
+	const struct ras_device *device = &story->device;
+	char users[256];
+
+	if (protect_check(PROTECT_ALL, device->bus, device->dev, "", users, sizeof(users)))
+		advise(a,
+		       "It is not fenced any more, but its driver gave it up, and what uses it has "
+		       "lost "
+		       "it: %s. Umount (or swapoff) that first.",
+		       story_users(users));
+	else
+		advise(a, "It is not fenced any more, but its driver gave it up.");
+	command(advise(a, "Bind it again, as root; then mount again what was mounted from it:"),
+		"echo %s > /sys/bus/%s/drivers/%s/unbind && echo %s > /sys/bus/%s/drivers/%s/bind",
+		device->dev, device->bus, device->driver, device->dev, device->bus, device->driver);
+}
+
+/* Fenced, or owed its driver, and no daemon. */
+static void advise_unattended(struct advisor *a, const struct story *story, const struct machine *m)
+{
+	char buf[sizeof(a->advice->command)];
+
+	if (story->device.state == IOMMU_RAS_STATE_FENCED) {
+		advise_by_hand(a, story, m);
+		return;
+	}
+	story_by_hand(story, m, buf, sizeof(buf));
+	if (buf[0])
+		command(advise(a, story->device.state == IOMMU_RAS_STATE_SANITIZED
+					  ? "It was reset already. To let it work again without "
+					    "smmu-rasd, as root:"
+					  : "It is not fenced any more, but has no driver. To bind "
+					    "it without smmu-rasd, as root:"),
+			"%s", buf);
+}
+
+static void advise_stuck(struct advisor *a, const struct story *story, const struct machine *m)
 {
 	const struct device_record *record = &story->record;
 
 	advise(a,
 	       "The kernel does not come back from the step \"%s\", and nobody can interrupt it. "
-	       "%s; smmu-rasd goes on as soon as the kernel lets it.",
+	       "%s%s.",
 	       record->step[0] ? record->step : "preparations",
 	       story->device.state == IOMMU_RAS_STATE_ACTIVE
 		       ? "The device is not fenced any more, but does not work"
-		       : "The device stays fenced, and harms nothing else");
+		       : "The device stays fenced, and harms nothing else",
+	       m->daemon ? "; smmu-rasd goes on as soon as the kernel lets it"
+			 : "; smmu-rasd, once it runs, goes on as soon as the kernel lets it");
 	if (record->worker > 0)
 		command(advise(a, "What it waits for:"), "cat /proc/%d/stack; dmesg | tail -n 50",
 			(int)record->worker);
@@ -147,9 +334,16 @@ size_t story_advice(const struct story *story, const struct machine *m,
 	struct advisor a = {.advice = advice};
 	const char *dev = story->device.dev;
 
+	/* Most of what follows is asked of it. */
+	if (!m->daemon && story->verdict < VERDICT_RECOVERED)
+		command(advise(&a, story->verdict == VERDICT_UNATTENDED
+					   ? "Nobody recovers it, because smmu-rasd does not run. "
+					     "Start it, and it does what the policy says:"
+					   : "smmu-rasd does not run. Start it:"),
+			"systemctl start smmu-rasd");
 	switch (story->verdict) {
 	case VERDICT_STUCK:
-		advise_stuck(&a, story);
+		advise_stuck(&a, story, m);
 		break;
 	case VERDICT_ISOLATED:
 		if (story->device.state == IOMMU_RAS_STATE_ACTIVE && story->record.driver[0])
@@ -158,28 +352,20 @@ size_t story_advice(const struct story *story, const struct machine *m,
 			advise_isolated(&a, story, m);
 		break;
 	case VERDICT_DEAD:
-		command(advise(&a, "It is not fenced any more, but its driver gave it up. Bind it "
-				   "again; what was mounted from it has to be mounted again:"),
-			"echo %s > /sys/bus/%s/drivers/%s/unbind; echo %s > "
-			"/sys/bus/%s/drivers/%s/bind",
-			dev, story->device.bus, story->device.driver, dev, story->device.bus,
-			story->device.driver);
+		advise_dead(&a, story);
 		break;
 	case VERDICT_UNATTENDED:
-		command(advise(&a, "Nobody recovers it, because smmu-rasd does not run. Start it, "
-				   "and it does what the policy says:"),
-			"systemctl start smmu-rasd; systemctl status smmu-rasd");
-		if (story->device.state == IOMMU_RAS_STATE_SANITIZED)
-			command(advise(&a, "It was reset already. To let it work again without "
-					   "smmu-rasd:"),
-				"smmu-rasctl reattach %s", dev);
-		else
-			advise_by_hand(&a, story);
+		advise_unattended(&a, story, m);
 		break;
 	case VERDICT_BACKOFF:
+		command(advise(&a,
+			       "Nothing need be done: the next attempt begins at %s. Not to wait:",
+			       CTL_TIME_TEXT(story->record.next)),
+			"smmu-rasctl recover %s", dev);
+		break;
 	case VERDICT_BUSY:
 		command(advise(&a, "Nothing: smmu-rasd is at it. To watch it:"),
-			"smmu-rasctl monitor");
+			"smmu-rasctl monitor %s", dev);
 		break;
 	case VERDICT_IGNORED:
 		command(advise(&a,

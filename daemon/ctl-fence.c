@@ -5,6 +5,7 @@
 #include "ctl-follow.h"
 #include "ctl-show.h"
 #include "ctl-topology.h"
+#include "protect.h"
 #include "sysfs.h"
 
 static int find(int argc, char **argv, char name[static PCI_NAME_SIZE])
@@ -53,7 +54,9 @@ static void tell_rule(const struct machine *m, const struct device_subject *s)
 		fprintf(stderr,
 			"  The policy on disk has a mistake; run: smmu-rasctl policy check\n");
 	else if (rule->action == ACTION_RECOVER)
-		fprintf(stderr, "  smmu-rasd would recover it by rule %s (%s): %s; %u attempt%s.\n",
+		fprintf(stderr, "  %s by rule %s (%s): %s; %u attempt%s.\n",
+			m->daemon ? "smmu-rasd would recover it"
+				  : "If smmu-rasd ran, it would be recovered",
 			VISIBLE(rule->name), VISIBLE(rule->origin),
 			show_steps(rule, steps, sizeof(steps)), rule->attempts,
 			rule->attempts == 1 ? "" : "s");
@@ -63,17 +66,35 @@ static void tell_rule(const struct machine *m, const struct device_subject *s)
 			action_name(rule->action), color(COLOR_NONE));
 }
 
-/* Would the daemon refuse to unbind the driver? */
-static void tell_protected(const struct machine *m, const struct device_subject *s)
+/* Would the daemon refuse to take off the driver, or to reset, as it does when it is fenced? */
+static bool is_protected(const struct rule *rule, const struct device_subject *s, char *users,
+			 size_t size)
 {
-	const struct rule *rule = m->policy ? policy_match(m->policy, &s->match) : NULL;
 	bool unbinds = false;
 
-	for (size_t i = 0; rule && i < rule->n_steps; i++)
-		unbinds = unbinds || rule->steps[i].kind == STEP_UNBIND;
-	if (rule && rule->protect && unbinds)
-		fprintf(stderr, "  The rule unbinds the driver, and what is in use may be "
-				"protected from that: then it stays fenced.\n");
+	if (rule->action != ACTION_RECOVER)
+		return false;
+	for (size_t i = 0; i < rule->n_steps; i++)
+		unbinds = unbinds || rule->steps[i].kind == STEP_UNBIND ||
+			  rule->steps[i].kind == STEP_REMOVE ||
+			  rule->steps[i].kind == STEP_SLOT_POWER_CYCLE;
+	return unbinds ? protect_check(rule->protect, "pci", s->address, "", users, size)
+		       : protect_check_reset(rule->protect, "pci", s->address, users, size);
+}
+
+/* Says so when the device would stay fenced under what uses it. */
+static bool tell_protected(const struct machine *m, const struct device_subject *s)
+{
+	const struct rule *rule = m->policy ? policy_match(m->policy, &s->match) : NULL;
+	char users[512];
+
+	if (!rule || !is_protected(rule, s, users, sizeof(users)))
+		return false;
+	fprintf(stderr,
+		"  %sIt WILL STAY FENCED: rule %s protects %s, which hangs until you act.%s\n",
+		color(COLOR_BAD), VISIBLE(rule->name), VISIBLE(story_users(users)),
+		color(COLOR_NONE));
+	return true;
 }
 
 static void tell_neighbours(const struct topology *t)
@@ -87,7 +108,8 @@ static void tell_neighbours(const struct topology *t)
 		fprintf(stderr, "  %s is in the same IOMMU group.\n", t->group.dev[i]);
 }
 
-static void tell_impact(const char *name, const struct machine *m, const struct story *story)
+/* Returns whether it would stay fenced under what uses it. */
+static bool tell_impact(const char *name, const struct machine *m, const struct story *story)
 {
 	char users[512];
 	char text[256];
@@ -107,32 +129,29 @@ static void tell_impact(const char *name, const struct machine *m, const struct 
 			color(COLOR_NONE));
 	tell_neighbours(&t);
 	tell_rule(m, &s);
-	if (used)
-		tell_protected(m, &s);
 	if (!m->daemon)
 		fprintf(stderr, "  %ssmmu-rasd does not run: nobody will recover it.%s\n",
 			color(COLOR_BAD), color(COLOR_NONE));
+	return used && tell_protected(m, &s);
 }
 
 /* --- the drill -------------------------------------------------------------------------------- */
 
-static void tell_by_hand(const char *name, const struct story *story)
+static void tell_by_hand(const char *name, const struct machine *m)
 {
-	const char *driver = story->device.driver;
+	struct machine now = {.policy = m->policy};
+	struct story story;
+	char text[512];
 
-	fprintf(stderr, "%s is fenced. To recover it: systemctl start smmu-rasd; or by hand:\n",
-		name);
-	if (driver[0])
-		fprintf(stderr,
-			"  echo %s > /sys/bus/pci/drivers/%s/unbind\n"
-			"  echo 1 > /sys/bus/pci/devices/%s/reset\n"
-			"  echo %s > /sys/bus/pci/drivers/%s/bind\n",
-			name, VISIBLE(driver), name, name, VISIBLE(driver));
-	else
-		fprintf(stderr,
-			"  echo 1 > /sys/bus/pci/devices/%s/reset\n"
-			"  smmu-rasctl reattach %s\n",
-			name, name);
+	/* As it is now: fenced. */
+	(void)show_read(name, &story, &now, text, sizeof(text));
+	fprintf(stderr, "%s is fenced. To recover it: systemctl start smmu-rasd; or by hand%s\n",
+		name, story_lost_by_hand(&story, &now, text, sizeof(text)) ? "." : ", as root:");
+	if (text[0])
+		fprintf(stderr, "Stop first what uses it: %s. Then, as root:\n",
+			VISIBLE(story_users(text)));
+	fprintf(stderr, "  %s\n", VISIBLE(story_by_hand(&story, &now, text, sizeof(text))));
+	story_clear(&story);
 }
 
 static int drill(const struct ctl *ctl, const char *name)
@@ -173,15 +192,25 @@ int ctl_fence(const struct ctl *ctl, int argc, char **argv)
 		fprintf(stderr, "%s is fenced already; see: smmu-rasctl show %s\n", name, name);
 		r = CTL_REFUSED;
 	} else {
-		tell_impact(name, &m, &story);
-		r = ctl_ask(ctl, "Fence it now?");
+		if (tell_impact(name, &m, &story) && !ctl->force) {
+			fprintf(stderr,
+				"Nothing was done. To fence it although it will stay fenced: "
+				"smmu-rasctl fence --force %s\n",
+				name);
+			r = CTL_REFUSED;
+		} else {
+			r = ctl_ask(ctl, "Fence it now?");
+		}
 	}
 	if (r == CTL_OK && m.daemon && ctl->wait) {
 		r = drill(ctl, name);
 	} else if (r == CTL_OK) {
 		r = ask_kernel(IOMMU_RAS_CMD_DEVICE_FENCE, "fence", name);
 		if (r == CTL_OK && !m.daemon)
-			tell_by_hand(name, &story);
+			tell_by_hand(name, &m);
+		else if (r == CTL_OK && !ctl->json)
+			printf("%s is fenced. To follow its recovery: smmu-rasctl monitor %s\n",
+			       name, name);
 	}
 	story_clear(&story);
 	policy_unref(m.policy);

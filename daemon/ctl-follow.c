@@ -253,6 +253,9 @@ static int on_event(const struct watch_event *event, void *userdata)
 		kernel_said(f, event);
 		return event->event == KERNEL_REMOVED ? DONE : 0;
 	case WATCH_RECORD:
+		if (event->record->state == RECOVERY_STUCK)
+			str_copy(f->stuck, sizeof(f->stuck),
+				 event->record->step[0] ? event->record->step : "preparations");
 		return is_settled(f, event->record) ? DONE : 0;
 	case WATCH_FORGOTTEN:
 		return DONE;
@@ -287,6 +290,8 @@ static int conclude(struct follow *f)
 	size_t n;
 	int r = CTL_NOT_WELL;
 
+	if (policy_load(&m.policy, m.policy_error) < 0)
+		m.policy = NULL;
 	(void)show_read(f->dev, &story, &m, text, sizeof(text));
 	if (f->want_isolated && story.verdict == VERDICT_ISOLATED)
 		r = CTL_OK;
@@ -295,8 +300,13 @@ static int conclude(struct follow *f)
 		r = CTL_OK;
 	if (f->ctl->json || r == CTL_OK) {
 		story_clear(&story);
+		policy_unref(m.policy);
 		return r;
 	}
+	if (f->stuck[0])
+		fprintf(stderr,
+			"Not followed any further: it is stuck in %s; it may go on by itself\n",
+			VISIBLE(f->stuck));
 	fprintf(stderr, "%s is %s: %s\n", f->dev, story_state(&story),
 		VISIBLE(story_recovery(&story, text, sizeof(text))));
 	n = story_advice(&story, &m, advice);
@@ -304,6 +314,7 @@ static int conclude(struct follow *f)
 		fprintf(stderr, "  %s%s%s\n", VISIBLE(advice[i].text),
 			advice[i].command[0] ? "\n      " : "", VISIBLE(advice[i].command));
 	story_clear(&story);
+	policy_unref(m.policy);
 	return r;
 }
 

@@ -20,12 +20,13 @@ struct follow {
 	const struct ctl *ctl;
 	struct watch watch;
 	char dev[PCI_NAME_SIZE];
-	uint64_t begun;	    /* us of CLOCK_MONOTONIC */
-	uint64_t begun_at;  /* us of CLOCK_REALTIME */
-	bool want_isolated; /* that is what was asked for */
-	bool unfenced;	    /* the kernel said so last */
-	uint64_t outage;    /* us, when it is over */
-	uint64_t fenced_at; /* us of CLOCK_MONOTONIC */
+	uint64_t begun;		     /* us of CLOCK_MONOTONIC */
+	uint64_t begun_at;	     /* us of CLOCK_REALTIME */
+	bool want_isolated;	     /* that is what was asked for */
+	char stuck[STATE_STEP_SIZE]; /* the step that it is stuck in, which ends the following */
+	bool unfenced;		     /* the kernel said so last */
+	uint64_t outage;	     /* us, when it is over */
+	uint64_t fenced_at;	     /* us of CLOCK_MONOTONIC */
 };
 int follow_open(struct follow *f, const struct ctl *ctl, const char *dev);
 int follow_to_the_end(struct follow *f);

@@ -22,9 +22,9 @@ static const char *const heads[N_COLUMNS] = {"DEVICE", "STATE", "SINCE",    "REA
 
 /* What the operator needs least goes first. */
 static const struct table_fit fits[] = {
-	{COLUMN_NAME, 12},     {COLUMN_RECOVERY, 48}, {COLUMN_NAME, 0},	     {COLUMN_RECOVERY, 30},
-	{COLUMN_REASON, 0},    {COLUMN_TRY, 0},	      {COLUMN_RECOVERY, 22}, {COLUMN_DRIVER, 0},
-	{COLUMN_RECOVERY, 14}, {COLUMN_SINCE, 0},     {COLUMN_RECOVERY, 0},
+	{COLUMN_NAME, 20},     {COLUMN_NAME, 0},  {COLUMN_RECOVERY, 60}, {COLUMN_REASON, 0},
+	{COLUMN_RECOVERY, 30}, {COLUMN_TRY, 0},	  {COLUMN_RECOVERY, 22}, {COLUMN_DRIVER, 0},
+	{COLUMN_RECOVERY, 14}, {COLUMN_SINCE, 0}, {COLUMN_RECOVERY, 0},
 };
 
 static bool is_shown(const struct ctl *ctl, const struct story *story)
@@ -49,43 +49,57 @@ static void add_row(struct table *table, const struct story *story)
 	table_add(table, COLOR_NONE, device->reason ? ras_reason_name(device->reason) : "");
 	table_add(table, COLOR_NONE, story_driver(story, buf, sizeof(buf)));
 	table_add(table, COLOR_NONE, story_attempts(story, buf, sizeof(buf)));
-	table_add(table, story_color(story), story_recovery(story, buf, sizeof(buf)));
+	table_add(table, story_color(story), story_short(story, buf, sizeof(buf)));
 	table_add(table, COLOR_FAINT, ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
+}
+
+/* Whom does what is shown concern? */
+static void print_attention(const struct machine *m, size_t bad)
+{
+	const char *first = VISIBLE(m->stories[0].device.dev);
+	const char *others = bad > 1 ? " (the first; then the others)" : "";
+
+	printf("\n%s%zu device%s you%s.%s ", color(COLOR_BAD), bad, bad == 1 ? " needs" : "s need",
+	       m->daemon ? "" : ", and smmu-rasd does not run", color(COLOR_NONE));
+	if (m->daemon)
+		printf("What to do: smmu-rasctl show %s%s\n", first, others);
+	else
+		printf("First: systemctl start smmu-rasd; then: smmu-rasctl show %s%s\n", first,
+		       others);
 }
 
 /* The first sentence: is all well, and if not, whom does it concern? */
 static void print_summary(const struct machine *m, size_t shown)
 {
 	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
-	size_t busy = machine_count(m, VERDICT_BACKOFF, VERDICT_BUSY);
-	size_t ignored = machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED);
+	char text[POLICY_ERROR_SIZE + 160];
+	int status = machine_summary(m, text, sizeof(text));
 
 	if (bad > 0) {
-		printf("%s%s%zu device%s %s you.%s What to do: smmu-rasctl show %s\n",
-		       shown ? "\n" : "", color(COLOR_BAD), bad, bad == 1 ? "" : "s",
-		       bad == 1 ? "needs" : "need", color(COLOR_NONE),
-		       VISIBLE(m->stories[0].device.dev));
-	} else if (busy > 0) {
-		printf("%s%zu device%s being recovered. To follow: smmu-rasctl monitor\n",
-		       shown ? "\n" : "", busy, busy == 1 ? " is" : "s are");
-	} else if (ignored > 0) {
-		printf("%s%zu device%s fenced and ignored, as the policy says.\n",
-		       shown ? "\n" : "", ignored, ignored == 1 ? " is" : "s are");
-	} else if (!m->family) {
+		print_attention(m, bad);
+		return;
+	}
+	if (shown)
+		putchar('\n');
+	if (status == CTL_RECOVERING || machine_count(m, VERDICT_BACKOFF, VERDICT_BUSY) > 0)
+		printf("%s. To follow: smmu-rasctl monitor\n", VISIBLE(text));
+	else if (machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED) > 0)
+		printf("%s%s.%s\n", status == CTL_OK ? "" : color(COLOR_BAD), VISIBLE(text),
+		       color(COLOR_NONE));
+	else if (status == CTL_NO_FAMILY)
 		printf("No device is fenced, because this kernel (%s) cannot fence devices: it has "
 		       "no netlink family \"%s\".\n",
 		       ctl_kernel_release(), IOMMU_RAS_FAMILY_NAME);
-	} else if (!m->daemon) {
+	else if (!m->daemon)
 		printf("%sNo device is fenced, but smmu-rasd does not run: nobody would recover "
 		       "one.%s\n",
 		       color(COLOR_BAD), color(COLOR_NONE));
-	} else if (!m->policy) {
+	else if (!m->policy)
 		printf("%sNo device is fenced, but the policy on disk has a mistake.%s\n",
 		       color(COLOR_BAD), color(COLOR_NONE));
-	} else {
+	else
 		printf("%sAll is well: no device is fenced.%s\n", color(COLOR_GOOD),
 		       color(COLOR_NONE));
-	}
 }
 
 static json_t *recovered_json(const struct machine *m)

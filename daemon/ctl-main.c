@@ -52,10 +52,11 @@ static const struct verb {
 	 "give up on a device: it stays fenced",
 	 "Asks smmu-rasd to leave a fenced device alone until somebody has it recovered. A step\n"
 	 "that runs is let end.\n"},
-	{"fence", ctl_fence, HAS_YES | HAS_WAIT | HAS_JSON, "DEV",
+	{"fence", ctl_fence, HAS_FORCE | HAS_YES | HAS_WAIT | HAS_JSON, "DEV",
 	 "fence a healthy device: a drill",
 	 "Shows what a fence of this device would touch, asks, has the kernel fence it, and\n"
-	 "follows its recovery. This really interrupts the device.\n"},
+	 "follows its recovery. This really interrupts the device. What is in use, and would stay\n"
+	 "fenced for that, it fences only with --force.\n"},
 	{"reattach", ctl_reattach, HAS_JSON, "DEV", "unfence a device that was reset",
 	 "Lifts the fence of a sanitized device, one that was reset since it was fenced. The\n"
 	 "kernel refuses for all others.\n"},
@@ -94,7 +95,7 @@ static const struct {
 	 "/smmu-rasd\n"},
 	{HAS_MATCH, "      --driver=, --vendor=, --device=, --class=, --iommu=, --reason=,\n"
 		    "      --address=, --slot=  explain a device that is like this\n"},
-	{HAS_JSON, "      --json[=pretty|short]  for programs; smmu-rasctl(1) describes it\n"},
+	{HAS_JSON, "      --json[=pretty|short|off]  for programs; smmu-rasctl(1) describes it\n"},
 	{HAS_LEGEND, "      --no-legend        no heading, no remarks\n"},
 };
 
@@ -140,6 +141,24 @@ static const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
+/* The verb for what other tools call it, or NULL. */
+static const char *synonym(const char *name)
+{
+	static const struct {
+		const char *other;
+		const char *verb;
+	} synonyms[] = {
+		{"unfence", "recover"}, {"unblock", "recover"}, {"reset", "recover"},
+		{"retry", "recover"},	{"fix", "recover"},	{"drill", "fence"},
+		{"ls", "list"},		{"info", "show"},	{"help", "--help"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(synonyms); i++)
+		if (streq(name, synonyms[i].other))
+			return synonyms[i].verb;
+	return NULL;
+}
+
 static int unknown_verb(const char *name)
 {
 	const char *names[ARRAY_SIZE(verbs)];
@@ -148,8 +167,13 @@ static int unknown_verb(const char *name)
 
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		names[i] = verbs[i].name;
-	near = ctl_closest(name, names, ARRAY_SIZE(names));
-	if (near)
+	near = synonym(name);
+	if (!near)
+		near = ctl_closest(name, names, ARRAY_SIZE(names));
+	if (near && near[0] == '-')
+		fprintf(stderr, "Unknown verb \"%s\"; did you mean: smmu-rasctl %s\n",
+			VISIBLE(name), near);
+	else if (near)
 		fprintf(stderr, "Unknown verb \"%s\"; did you mean \"%s\"?\n", VISIBLE(name), near);
 	else if (pci_address_parse(name, &address) >= 0 || name[0] == '/')
 		fprintf(stderr, "\"%s\" is no verb; did you mean: smmu-rasctl show %s\n",

@@ -57,8 +57,12 @@ int ctl_recover(const struct ctl *ctl, int argc, char **argv)
 		r = ask_force(ctl, name);
 	if (r != CTL_OK)
 		return r;
-	if (!ctl->wait)
-		return bus_call_recover(name, ctl->force);
+	if (!ctl->wait) {
+		r = bus_call_recover(name, ctl->force);
+		if (r == CTL_OK && !ctl->json)
+			printf("Asked smmu-rasd. To follow: smmu-rasctl monitor %s\n", name);
+		return r;
+	}
 	/* Before it is asked for, so that nothing of it is missed. */
 	r = follow_open(&f, ctl, name);
 	if (r == CTL_OK)
@@ -69,28 +73,76 @@ int ctl_recover(const struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
+static bool is_isolated(const char *name)
+{
+	struct device_record record;
+	bool isolated;
+
+	if (state_load("pci", name, &record) < 0)
+		return false;
+	isolated = record.state == RECOVERY_ISOLATED;
+	record_clear_history(&record);
+	return isolated;
+}
+
+/* Is there anything to give up? Says why not. */
+static int check_fenced(const char *name)
+{
+	struct machine m = {.daemon = state_daemon_runs()};
+	struct story story;
+	char text[160];
+	int r = show_read(name, &story, &m, text, sizeof(text));
+	bool fenced = story.device.state == IOMMU_RAS_STATE_FENCED ||
+		      story.device.state == IOMMU_RAS_STATE_SANITIZED ||
+		      (story.has_record && story.record.state != RECOVERY_IDLE);
+
+	story_clear(&story);
+	/* Of what the kernel does not tell, the daemon knows more. */
+	if (r != CTL_OK || fenced)
+		return CTL_OK;
+	fprintf(stderr, "%s is not fenced; there is nothing to give up\n", name);
+	return CTL_REFUSED;
+}
+
+static int isolate(const struct ctl *ctl, const char *name)
+{
+	bool before = is_isolated(name);
+	struct follow f;
+	int r;
+
+	if (!ctl->wait) {
+		r = bus_call_isolate(name);
+		if (r == CTL_OK && !ctl->json)
+			printf("Asked smmu-rasd. To follow: smmu-rasctl monitor %s\n", name);
+		return r;
+	}
+	r = follow_open(&f, ctl, name);
+	f.want_isolated = true;
+	if (r == CTL_OK)
+		r = bus_call_isolate(name);
+	/* Then nothing happens that could be followed. */
+	if (r == CTL_OK && before && is_isolated(name)) {
+		if (!ctl->json)
+			printf("%s is isolated already\n", name);
+	} else if (r == CTL_OK) {
+		r = follow(&f);
+	}
+	follow_close(&f);
+	return r;
+}
+
 int ctl_isolate(const struct ctl *ctl, int argc, char **argv)
 {
-	struct follow f;
 	char question[160];
 	char name[PCI_NAME_SIZE];
 	int r = find(argc, argv, name);
 
+	if (r == CTL_OK)
+		r = check_fenced(name);
 	if (r != CTL_OK)
 		return r;
 	snprintf(question, sizeof(question),
 		 "%s will stay fenced until somebody has it recovered. Give it up?", name);
 	r = ctl_ask(ctl, question);
-	if (r != CTL_OK)
-		return r;
-	if (!ctl->wait)
-		return bus_call_isolate(name);
-	r = follow_open(&f, ctl, name);
-	f.want_isolated = true;
-	if (r == CTL_OK)
-		r = bus_call_isolate(name);
-	if (r == CTL_OK)
-		r = follow(&f);
-	follow_close(&f);
-	return r;
+	return r == CTL_OK ? isolate(ctl, name) : r;
 }

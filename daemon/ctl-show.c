@@ -69,7 +69,8 @@ static void print_recovery(const struct story *story, const struct machine *m)
 	else if (record->next > 0 && m->daemon && record->state == RECOVERY_RUNNING)
 		print_line("Next", "the step may take until %s", CTL_TIME_TEXT(record->next));
 	else if (story->verdict == VERDICT_STUCK)
-		print_line("Next", "it goes on as soon as the kernel comes back from %s",
+		print_line("Next", "%s as soon as the kernel comes back from %s",
+			   m->daemon ? "it goes on" : "once smmu-rasd runs, it goes on",
 			   record->step[0] ? VISIBLE(record->step) : "it");
 	else if (story->verdict == VERDICT_ISOLATED || story->verdict == VERDICT_IGNORED)
 		print_line("Next", "nothing happens by itself");
@@ -265,6 +266,29 @@ bool show_users(const char *dev, char *text, size_t size)
 	return false;
 }
 
+/* What is safe, and what is not, while the device is blocked. */
+static void print_data(const struct story *story, bool used, const char *users)
+{
+	if (story->device.state != IOMMU_RAS_STATE_FENCED &&
+	    story->device.state != IOMMU_RAS_STATE_SANITIZED)
+		return;
+	if (!used) {
+		print_line("Data", "memory is safe: the device can write nowhere");
+		return;
+	}
+	if (strncmp(users, "filesystem ", 11) == 0 || strncmp(users, "swap ", 5) == 0) {
+		if (users[0] == 'f')
+			users += 11;
+		print_line("Data",
+			   "memory is safe: the device can write nowhere. Reads and writes of %.*s "
+			   "wait or fail; what was not written yet is lost if the driver gives up",
+			   (int)strcspn(users, ";"), VISIBLE(users));
+		return;
+	}
+	print_line("Data", "memory is safe: the device can write nowhere. It fails for: %.*s",
+		   (int)strcspn(users, ";"), VISIBLE(users));
+}
+
 static void print_advice(const struct story *story, const struct machine *m)
 {
 	struct advice advice[ADVICE_MAX];
@@ -356,6 +380,7 @@ static void print_text(const struct story *story, const struct machine *m, const
 {
 	const char *dev = story->device.dev;
 	bool present = sysfs_device_exists("pci", dev);
+	bool used;
 	char users[512];
 	char name[256];
 
@@ -369,9 +394,10 @@ static void print_text(const struct story *story, const struct machine *m, const
 	if (present) {
 		print_place(story, t);
 		print_kernel(story);
-		(void)show_users(dev, users, sizeof(users));
+		used = show_users(dev, users, sizeof(users));
 		print_line("In use", "%s",
 			   VISIBLE(strncmp(users, "in use ", 7) == 0 ? users + 7 : users));
+		print_data(story, used, story_users(users));
 	}
 	print_history(story);
 	print_advice(story, m);

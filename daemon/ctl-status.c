@@ -2,22 +2,55 @@
 /* smmu-rasctl status: a sentence and an exit status for scripts and monitoring. */
 #include "ctl-story.h"
 
-static int judge(const struct machine *m, char *text, size_t size)
+/* Without a daemon: what is the matter with those that it would see to. */
+static void tell_unattended(const struct machine *m, size_t n, char *text, size_t size)
 {
-	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_DEAD);
+	size_t active = 0;
+
+	for (size_t i = 0; i < m->n; i++)
+		active += m->stories[i].verdict == VERDICT_UNATTENDED &&
+			  m->stories[i].device.state == IOMMU_RAS_STATE_ACTIVE;
+	if (active == n)
+		snprintf(text, size, "%zu device%s no driver, and smmu-rasd does not run", n,
+			 n == 1 ? " has" : "s have");
+	else
+		snprintf(text, size, "%zu device%s fenced, and smmu-rasd does not run", n,
+			 n == 1 ? " is" : "s are");
+}
+
+static void tell_busy(const struct machine *m, char *text, size_t size)
+{
+	size_t backoff = machine_count(m, VERDICT_BACKOFF, VERDICT_BACKOFF);
+	size_t busy = machine_count(m, VERDICT_BUSY, VERDICT_BUSY);
+	size_t used = 0;
+
+	text[0] = '\0';
+	if (busy > 0)
+		used = (size_t)snprintf(text, size, "%zu device%s being recovered", busy,
+					busy == 1 ? " is" : "s are");
+	if (backoff > 0 && used < size)
+		snprintf(text + used, size - used, "%s%zu device%s for %s next attempt",
+			 used ? ", " : "", backoff, backoff == 1 ? " waits" : "s wait",
+			 backoff == 1 ? "its" : "their");
+}
+
+int machine_summary(const struct machine *m, char *text, size_t size)
+{
+	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
 	size_t unattended = machine_count(m, VERDICT_UNATTENDED, VERDICT_UNATTENDED);
 	size_t busy = machine_count(m, VERDICT_BACKOFF, VERDICT_BUSY);
 	size_t ignored = machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED);
 	size_t recovered = machine_count(m, VERDICT_RECOVERED, VERDICT_RECOVERED);
+	char what[128];
 
-	if (bad > 0) {
-		snprintf(text, size, "%zu device%s somebody, first %s", bad,
-			 bad == 1 ? " needs" : "s need", m->stories[0].device.dev);
+	if (bad > 0 && bad == unattended) {
+		tell_unattended(m, bad, text, size);
 		return CTL_ATTENTION;
 	}
-	if (unattended > 0) {
-		snprintf(text, size, "%zu device%s fenced, and smmu-rasd does not run", unattended,
-			 unattended == 1 ? " is" : "s are");
+	if (bad > 0) {
+		snprintf(text, size, "%zu device%s somebody, first %s%s", bad,
+			 bad == 1 ? " needs" : "s need", m->stories[0].device.dev,
+			 m->daemon ? "" : "; smmu-rasd does not run");
 		return CTL_ATTENTION;
 	}
 	if (!m->family) {
@@ -25,26 +58,36 @@ static int judge(const struct machine *m, char *text, size_t size)
 		return CTL_NO_FAMILY;
 	}
 	if (!m->daemon) {
-		snprintf(text, size, "no device is fenced, but smmu-rasd does not run");
+		if (ignored > 0)
+			snprintf(text, size,
+				 "%zu device%s fenced and ignored, and smmu-rasd does not run",
+				 ignored, ignored == 1 ? " is" : "s are");
+		else
+			snprintf(text, size, "no device is fenced, but smmu-rasd does not run");
 		return CTL_UNWATCHED;
 	}
+	tell_busy(m, what, sizeof(what));
 	if (!m->policy) {
-		snprintf(text, size, "the policy on disk has a mistake: %s", m->policy_error);
+		snprintf(text, size, "%s%sthe policy on disk has a mistake: %s", what,
+			 what[0] ? "; " : "", m->policy_error);
 		return CTL_UNWATCHED;
 	}
 	if (busy > 0) {
-		snprintf(text, size, "%zu device%s being recovered", busy,
-			 busy == 1 ? " is" : "s are");
+		snprintf(text, size, "%s", what);
 		return CTL_RECOVERING;
 	}
-	snprintf(text, size, "all is well; %zu device%s ignored by policy, %zu recovered lately",
-		 ignored, ignored == 1 ? "" : "s", recovered);
+	if (ignored > 0)
+		snprintf(text, size, "%zu device%s fenced, ignored by policy; %zu recovered lately",
+			 ignored, ignored == 1 ? " stays" : "s stay", recovered);
+	else
+		snprintf(text, size, "all is well; %zu device%s recovered lately", recovered,
+			 recovered == 1 ? "" : "s");
 	return CTL_OK;
 }
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv)
 {
-	char text[POLICY_ERROR_SIZE + 64];
+	char text[POLICY_ERROR_SIZE + 160];
 	struct machine m;
 	int r;
 	int status;
@@ -61,7 +104,7 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
 		machine_clear(&m);
 		return r;
 	}
-	status = judge(&m, text, sizeof(text));
+	status = machine_summary(&m, text, sizeof(text));
 	if (ctl->json)
 		r = ctl_print_json(
 			ctl,

@@ -148,6 +148,15 @@ const char *story_driver(const struct story *story, char *buf, size_t size)
 	return buf;
 }
 
+/* "reset: reset: timed out" says nothing twice. */
+static const char *once(const char *note)
+{
+	const char *colon = strstr(note, ": ");
+	size_t n = colon ? (size_t)(colon - note) + 2 : 0;
+
+	return n && strncmp(note + n, note, n) == 0 ? note + n : note;
+}
+
 /* Why nothing is done about it. */
 static void isolated_text(const struct story *story, char *buf, size_t size)
 {
@@ -163,7 +172,8 @@ static void isolated_text(const struct story *story, char *buf, size_t size)
 		break;
 	case LEFT_EXHAUSTED:
 		snprintf(buf, size, "isolated, %s failed: %s",
-			 record->attempts == 1 ? "the only attempt" : "all attempts", record->note);
+			 record->attempts == 1 ? "the only attempt" : "all attempts",
+			 once(record->note));
 		break;
 	case LEFT_POLICY:
 		if (streq(record->rule, "isolate-all"))
@@ -200,7 +210,15 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 	const char *step = record->step[0] ? record->step : "its preparations";
 
 	if (story->verdict == VERDICT_UNATTENDED) {
-		if (story->has_record && record->state != RECOVERY_IDLE)
+		if (story->has_record && record->state == RECOVERY_BACKOFF)
+			snprintf(
+				buf, size,
+				"attempt %u failed, the next one was due at %s; smmu-rasd does not "
+				"run",
+				record->attempts, CTL_TIME_TEXT(record->next));
+		else if (story->has_record && record->state == RECOVERY_QUEUED)
+			str_copy(buf, size, "was waiting for its turn; smmu-rasd does not run");
+		else if (story->has_record && record->state != RECOVERY_IDLE)
 			snprintf(buf, size, "interrupted in %s: smmu-rasd does not run", step);
 		else
 			snprintf(buf, size, "none: smmu-rasd does not run");
@@ -227,7 +245,8 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 		uint64_t now = now_usec(CLOCK_REALTIME);
 
 		snprintf(buf, size, "next attempt in %s; the last one failed: %s",
-			 USEC_TEXT(record->next > now ? record->next - now : 0), record->note);
+			 USEC_TEXT(record->next > now ? record->next - now : 0),
+			 once(record->note));
 		break;
 	}
 	case RECOVERY_ISOLATED:
@@ -249,6 +268,70 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 			snprintf(buf, size, "recovered %s ago",
 				 CTL_AGE_TEXT(story_recovered(story)));
 		break;
+	}
+	return buf;
+}
+
+/* What was found in use, without the advice behind it. */
+static void short_users(const char *note, char *buf, size_t size)
+{
+	const char *users = story_users(note);
+	const char *end = strstr(users, "; steps ");
+	int len = end ? (int)(end - users) : (int)strlen(users);
+
+	if (strncmp(users, "filesystem ", 11) == 0) {
+		users += 11;
+		len -= 11;
+	}
+	snprintf(buf, size, "in use: %.*s", len, users);
+}
+
+/* "5 in 1h" of "recovered 5 times within 1h already, ..." */
+static void short_rate(const char *note, char *buf, size_t size)
+{
+	const char *within = strstr(note, " within ");
+	const char *end = within ? strstr(within, " already") : NULL;
+	unsigned int n = 0;
+
+	if (end && sscanf(note, "recovered %u ", &n) == 1)
+		snprintf(buf, size, "too often (%u in %.*s)", n,
+			 (int)(end - within - strlen(" within ")), within + strlen(" within "));
+	else
+		snprintf(buf, size, "too often: %s", note);
+}
+
+const char *story_short(const struct story *story, char *buf, size_t size)
+{
+	const struct device_record *record = &story->record;
+
+	if (story->verdict == VERDICT_UNATTENDED && story->has_record &&
+	    record->state == RECOVERY_BACKOFF) {
+		snprintf(buf, size, "attempt %u failed; smmu-rasd does not run", record->attempts);
+		return buf;
+	}
+	if (!story->has_record || record->state != RECOVERY_ISOLATED)
+		return story_recovery(story, buf, size);
+	switch (record->left) {
+	case LEFT_RATE:
+		short_rate(record->note, buf, size);
+		break;
+	case LEFT_PROTECTED:
+		short_users(record->note, buf, size);
+		break;
+	case LEFT_EXHAUSTED:
+		snprintf(buf, size, "failed: %s", once(record->note));
+		break;
+	case LEFT_POLICY:
+		if (streq(record->rule, "isolate-all"))
+			str_copy(buf, size, "the policy has a mistake");
+		else
+			snprintf(buf, size, "by rule %s", record->rule);
+		break;
+	case LEFT_OPERATOR:
+		str_copy(buf, size, "by operator");
+		break;
+	default:
+		return story_recovery(story, buf, size);
 	}
 	return buf;
 }

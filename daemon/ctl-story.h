@@ -50,6 +50,9 @@ void machine_clear(struct machine *m);
 /* How many stories there are of @first to @last. */
 size_t machine_count(const struct machine *m, enum verdict first, enum verdict last);
 
+/* One sentence about all of it, into @text of @size bytes. Returns the exit status of status. */
+int machine_summary(const struct machine *m, char *text, size_t size);
+
 /* Fills .verdict and .attempts_max from the rest. */
 void story_judge(struct story *story, const struct machine *m);
 
@@ -68,6 +71,8 @@ const char *story_state(const struct story *story);
 const char *story_attempts(const struct story *story, char *buf, size_t size);
 /* What the daemon does, or why it does nothing, in a few words. Returns @buf. */
 const char *story_recovery(const struct story *story, char *buf, size_t size);
+/* Likewise, for the column of a table. Returns @buf. */
+const char *story_short(const struct story *story, char *buf, size_t size);
 /* The driver that it has, or in brackets the one that it is to get back. Returns @buf. */
 const char *story_driver(const struct story *story, char *buf, size_t size);
 enum color story_color(const struct story *story);
@@ -75,13 +80,25 @@ enum color story_color(const struct story *story);
 /* One thing that the operator can do. */
 struct advice {
 	char text[512];	   /* a sentence */
-	char command[256]; /* to paste, or "" */
+	char command[768]; /* to paste, or "" */
 };
-#define ADVICE_MAX 6
+#define ADVICE_MAX 7
 
 /* What to do about the device; returns how many. */
 size_t story_advice(const struct story *story, const struct machine *m,
 		    struct advice advice[static ADVICE_MAX]);
+
+/*
+ * The shell command with which root recovers a device without the daemon, by the steps of its rule;
+ * "" when nothing is to be done. Returns @buf.
+ */
+const char *story_by_hand(const struct story *story, const struct machine *m, char *buf,
+			  size_t size);
+/* Would that take away what somebody uses? @users of @size bytes then names it. */
+bool story_lost_by_hand(const struct story *story, const struct machine *m, char *users,
+			size_t size);
+/* What protect_check() found, without the "in use by". */
+const char *story_users(const char *text);
 
 /* The JSON object DEVICE of smmu-rasctl(1). */
 json_t *story_json(const struct story *story);

@@ -25,7 +25,7 @@ _smmu_rasctl() {
 		[monitor]='--json'
 		[recover]='--force --yes --no-wait --json'
 		[isolate]='--yes --no-wait --json'
-		[fence]='--yes --no-wait --json'
+		[fence]='--force --yes --no-wait --json'
 		[reattach]='--json'
 		[policy]='--json --json=short --root= --no-pager --address= --vendor= --device= --class= --driver= --iommu= --reason= --slot='
 		[simulate]='--json --json=short --policy= --no-pager --address= --vendor= --device= --class= --driver= --iommu= --reason= --slot='

@@ -49,7 +49,12 @@ def a_drill_shows_what_would_be_lost(b):
     b.kernel.add("0000:01:00.1")
     add_disk(b, disk, "vda", "254:0")
     b.file("proc/self/mountinfo", "30 1 254:0 / /srv rw - ext4 /dev/vda rw\n")
-    text = b.ctl("fence", "vda", status=8).stderr
+    # Not even with --yes is that done in passing.
+    text = b.ctl("fence", "--yes", "vda", status=6).stderr
+    equal(disk.state, ACTIVE, "state")
+    check("It WILL STAY FENCED: rule default protects filesystem /srv (vda), which hangs until you act" in text, text)
+    check("smmu-rasd would recover it" not in text, text)
+    text = b.ctl("fence", "--force", "vda", status=8).stderr
     check("in use by filesystem /srv (vda)" in text and "0000:01:00.1" in text, text)
     check("does not run: nobody will recover it" in text, text)
 
@@ -132,7 +137,9 @@ def isolate_holds_until_somebody_asks_to_recover(b):
         text, status = on_terminal(b, 100, "isolate", DEV, answer="n\n")
         equal((status, b.state()["state"]), (8, "backoff"), text)
         check("is isolated" in b.ctl("isolate", "--yes", DEV).stdout, "isolate")
-        check("somebody asked for it" in b.ctl().stdout, b.ctl().stdout)
+        check("by operator" in b.ctl().stdout, b.ctl().stdout)
+        # Once more there is nothing to follow.
+        check("is isolated already" in b.ctl("isolate", "--yes", DEV).stdout, "isolate")
         device.reset_result = 0
         b.ctl("recover", "--no-wait", DEV)
         b.kernel.wait(lambda: device.state == ACTIVE and device.driver, "its recovery")
@@ -150,7 +157,11 @@ def force_recovers_what_is_in_use_and_asks_before(b):
         bus.wait_on_bus()
         b.kernel.fence(DEV)
         b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "protection")
-        check("in use by filesystem /srv" in b.ctl("recover", DEV, status=7).stderr, "without force")
+        text = b.ctl("recover", DEV, status=7).stderr
+        check("Stop what uses it first: filesystem /srv (vda). (umount" in text, text)
+        check("smmu-rasctl fence" not in text and "mistake" not in text, text)
+        text = b.ctl("show", DEV).stdout.replace("\n              ", " ")
+        check("Data: memory is safe: the device can write nowhere. Reads and writes of /srv (vda)" in text, text)
         check("--yes" in b.ctl("recover", "--force", DEV, status=8).stderr, "nobody to ask")
         equal(device.state, FENCED, "state")
         b.ctl("recover", "--force", "--yes", DEV)

@@ -44,13 +44,13 @@ def many_troubles(b):
 def list_says_why_nothing_is_done(b):
     hold = many_troubles(b)
     lines = b.ctl().stdout.splitlines()
-    check("all attempts failed: reset: " in lines[1] and DEV in lines[1] and "2/2" in lines[1], lines[1])
-    check("isolated by rule by-hand" in lines[2], lines[2])
-    check("left fenced, in use by" in lines[3] and "/srv/data" in lines[3], lines[3])
+    check("failed: reset: " in lines[1] and DEV in lines[1] and "2/2" in lines[1], lines[1])
+    check("by rule by-hand" in lines[2], lines[2])
+    check("in use: /srv/data (sda)" in lines[3], lines[3])
     # What is being dealt with comes behind what needs somebody.
     check("0000:04:00.0" in lines[4] and "running reset for" in lines[4] and "1/2" in lines[4], lines[4])
-    check("3 devices need you" in lines[-1] and f"show {DEV}" in lines[-1], lines[-1])
-    b.ctl("status", status=11)
+    check("3 devices need you" in lines[-1] and f"show {DEV} (the first; then the others)" in lines[-1], lines[-1])
+    equal(b.ctl("status", status=11).stdout, f"3 devices need somebody, first {DEV}\n", "status")
     b.kernel.release(hold)
 
 
@@ -66,7 +66,7 @@ def list_on_narrow_and_wide_terminals(b):
             check(len(line) <= width, f"{len(line)} columns of {width}: {line}")
             check("fenced" in line, line)
         if width >= 60:
-            check("isolated by rule by-hand" in lines[1] and "running reset" in lines[3], text)
+            check("by rule by-hand" in lines[1] and "running reset" in lines[3], text)
         equal("atc-timeout" in text, width >= 120, "the reason is there")
     b.kernel.release(hold)
 
@@ -169,9 +169,13 @@ def a_stopped_daemon_hides_nothing(b):
     hold = many_troubles(b)
     b.kill()
     text = b.ctl().stdout
-    check("all attempts failed" in text and "smmu-rasd does not run" in text, text)
+    check("failed: reset: " in text and "4 devices need you, and smmu-rasd does not run" in text, text)
     check("interrupted in reset" in text, text)
-    check("systemctl start smmu-rasd" in b.ctl("show", "04:00.0").stdout, "what to do")
+    status = b.ctl("status", status=11).stdout
+    equal(status, f"4 devices need somebody, first {DEV}; smmu-rasd does not run\n", "status")
+    for name in (DEV, "04:00.0"):
+        text = b.ctl("show", name).stdout
+        check(text.split("What to do:")[1].split("      ")[1].startswith("systemctl start smmu-rasd\n"), text)
     b.kernel.release(hold)
 
 
