@@ -34,16 +34,40 @@ void device_set_note(struct device *d, const char *format, ...)
 
 /* --- on disk --------------------------------------------------------------------------------- */
 
-static void undirty(struct device *d)
+void device_undirty(struct device *d)
 {
-	if (d->is_dirty)
-		TAILQ_REMOVE(&d->manager->dirty, d, dirty);
+	struct manager *m = d->manager;
+
+	if (d->is_unsaved)
+		TAILQ_REMOVE(&m->unsaved, d, dirty);
+	else if (d->is_dirty)
+		TAILQ_REMOVE(&m->dirty, d, dirty);
 	d->is_dirty = false;
+	d->is_unsaved = false;
+}
+
+/* It waits for the next try, and is in nobody's way. */
+static void set_unsaved(struct device *d)
+{
+	bus_device_changed(d);
+	device_undirty(d);
+	d->is_dirty = true;
+	d->is_unsaved = true;
+	TAILQ_INSERT_TAIL(&d->manager->unsaved, d, dirty);
 }
 
 static int on_save_time(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 {
-	devices_save(userdata);
+	struct manager *m = userdata;
+	struct device *d;
+
+	if (m->save_retry) {
+		TAILQ_CONCAT(&m->dirty, &m->unsaved, dirty);
+		foreach_device (d, &m->dirty, dirty)
+			d->is_unsaved = false;
+	}
+	m->save_retry = false;
+	devices_save(m);
 	return 0;
 }
 
@@ -87,13 +111,15 @@ int device_save(struct device *d)
 
 	/* What is on disk is better: it says what was going on when the earlier daemon ended. */
 	if (d->resume) {
-		undirty(d);
+		device_undirty(d);
 		return 0;
 	}
 	d->record.active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
 	r = state_save(&d->record);
 	if (r >= 0) {
-		undirty(d);
+		device_undirty(d);
+		if (!TAILQ_EMPTY(&m->unsaved))
+			return 0;
 		if (m->save_wait)
 			log_notice("/run/smmu-rasd can be written again");
 		m->save_wait = 0;
@@ -108,7 +134,7 @@ int device_save(struct device *d)
 			  strerror(-r));
 	if (!device_shortage(r) && !m->save_wait)
 		m->save_wait = SAVE_RETRY_USEC;
-	device_changed(d);
+	set_unsaved(d);
 	return r;
 }
 
@@ -116,17 +142,19 @@ void devices_save(struct manager *m)
 {
 	struct device *d;
 
-	for (int i = 0; i < SAVE_BATCH && (d = TAILQ_FIRST(&m->dirty)); i++) {
-		if (device_save(d) < 0) {
-			save_later(m, m->save_wait ? m->save_wait : SAVE_RETRY_USEC);
-			m->save_wait *= 2;
-			if (m->save_wait > SAVE_RETRY_MAX_USEC)
-				m->save_wait = SAVE_RETRY_MAX_USEC;
-			return;
-		}
-	}
-	if (!TAILQ_EMPTY(&m->dirty))
+	/* What cannot be written keeps no other record from being written. */
+	for (int i = 0; i < SAVE_BATCH && (d = TAILQ_FIRST(&m->dirty)); i++)
+		(void)device_save(d);
+	if (!TAILQ_EMPTY(&m->dirty)) {
+		m->save_retry = false;
 		save_later(m, 0);
+	} else if (!TAILQ_EMPTY(&m->unsaved) && !m->save_retry) {
+		m->save_retry = true;
+		save_later(m, m->save_wait ? m->save_wait : SAVE_RETRY_USEC);
+		m->save_wait *= 2;
+		if (m->save_wait > SAVE_RETRY_MAX_USEC)
+			m->save_wait = SAVE_RETRY_MAX_USEC;
+	}
 }
 
 void device_add_history(struct device *d, const char *step, int error, uint64_t duration,

@@ -172,8 +172,7 @@ void device_free(struct device *d)
 	if (d->record.state == RECOVERY_RUNNING)
 		m->n_running--;
 	bus_device_removed(d);
-	if (d->is_dirty)
-		TAILQ_REMOVE(&m->dirty, d, dirty);
+	device_undirty(d);
 	device_worker_close(d);
 	sd_event_source_disable_unref(d->timer);
 	policy_unref(d->policy);

@@ -35,6 +35,7 @@ struct device {
 	struct ras_device kernel;    /* what the kernel said last */
 	uint64_t generation;	     /* of the last dump, or event since, that told of it */
 	bool resume;		     /* taken over from an earlier daemon, and not looked at yet */
+	bool redecide;		     /* likewise, and policy had said to leave it alone */
 	bool finish; /* unfenced, but we owe it its driver: the next attempt only binds */
 
 	struct policy *policy; /* the policy when its recovery began; holds the rule */
@@ -68,6 +69,7 @@ struct device {
 	TAILQ_ENTRY(device) busy;  /* while it has a worker */
 	TAILQ_ENTRY(device) dirty; /* while .is_dirty */
 	bool is_dirty;
+	bool is_unsaved; /* in the list of those that could not be written, of the dirty ones */
 	struct bus_view bus;
 };
 
@@ -145,6 +147,8 @@ void device_changed(struct device *d);
 int device_save(struct device *d);
 /* Writes what is dirty, as much as fits into one turn of the loop. */
 void devices_save(struct manager *m);
+/* It is not waiting to be written any more. */
+void device_undirty(struct device *d);
 /* Adds the end of a step, or of something like one, to the history. */
 void device_add_history(struct device *d, const char *step, int error, uint64_t duration,
 			const char *note);

@@ -140,9 +140,7 @@ static int on_post(sd_event_source *s _unused_, void *userdata)
 
 	while (m->queue_dirty)
 		devices_run_queue(m);
-	/* While it fails it has a timer of its own. */
-	if (!m->save_wait)
-		devices_save(m);
+	devices_save(m);
 	if (m->status_dirty) {
 		send_status(m);
 		bus_manager_changed(m);
@@ -248,6 +246,7 @@ int manager_new(struct manager **ret)
 	TAILQ_INIT(&m->queue);
 	TAILQ_INIT(&m->busy);
 	TAILQ_INIT(&m->dirty);
+	TAILQ_INIT(&m->unsaved);
 	TAILQ_INIT(&m->hooks);
 	r = manager_setup(m);
 	if (r < 0) {
@@ -278,8 +277,9 @@ void manager_free(struct manager *m)
 
 	if (!m)
 		return;
-	while (!TAILQ_EMPTY(&m->dirty) && !m->save_wait)
-		devices_save(m);
+	/* Written or not, it is in this list no more. */
+	while ((d = TAILQ_FIRST(&m->dirty)))
+		(void)device_save(d);
 	/* The devices are not gone, only we are. */
 	bus_stop(m);
 	metrics_stop();

@@ -66,9 +66,11 @@ struct manager {
 	struct device_list devices;
 	struct device_list queue;
 	struct device_list busy;
-	struct device_list dirty; /* to be written to /run/smmu-rasd */
+	struct device_list dirty;   /* to be written to /run/smmu-rasd */
+	struct device_list unsaved; /* the same, after it failed: until .save_source */
 	sd_event_source *save_source;
 	uint64_t save_wait; /* us before a save that failed is tried again; 0: they do not fail */
+	bool save_retry;    /* .save_source is for those in .unsaved */
 	sd_event_source *keep_timer;
 	uint64_t keep_next; /* when the first record can be forgotten, us of CLOCK_BOOTTIME; 0: none
 			     */

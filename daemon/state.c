@@ -127,6 +127,27 @@ void record_clear_history(struct device_record *record)
 	record->n_history = 0;
 }
 
+/*
+ * What sysfs says may hold any bytes, and has to come back as it was; JSON holds UTF-8 only. Bytes
+ * that are no printable ASCII become \xNN, and a backslash is doubled.
+ */
+static json_t *bytes_to_json(const char *s)
+{
+	char text[4 * VF_DRIVERS_SIZE];
+	size_t used = 0;
+
+	for (; *s && used + 5 <= sizeof(text); s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == '\\' || c < 0x20 || c > 0x7e)
+			used += (size_t)snprintf(text + used, sizeof(text) - used,
+						 c == '\\' ? "\\\\" : "\\x%02x", c);
+		else
+			text[used++] = (char)c;
+	}
+	return json_stringn(text, used);
+}
+
 static json_t *history_to_json(const struct device_record *record)
 {
 	json_t *history = json_array();
@@ -146,8 +167,8 @@ static json_t *history_to_json(const struct device_record *record)
 
 static json_t *vfs_to_json(const struct vf_setup *vfs)
 {
-	return json_pack("{s:I, s:b, s:s}", "n", (json_int_t)vfs->n, "autoprobe", vfs->autoprobe,
-			 "drivers", vfs->drivers);
+	return json_pack("{s:I, s:b, s:o}", "n", (json_int_t)vfs->n, "autoprobe", vfs->autoprobe,
+			 "drivers", bytes_to_json(vfs->drivers));
 }
 
 static json_t *functions_to_json(const struct functions *f)
@@ -164,13 +185,13 @@ static json_t *record_to_json(const struct device_record *record)
 	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
 	/* clang-format off */
-	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:s, "
-			 "s:b, s:s, s:s, s:s, s:o, s:o, s:b, s:s, s:I, s:I, s:o, "
+	return json_pack("{s:i, s:s, s:s, s:o, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:o, "
+			 "s:b, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:o, "
 			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
 			 "version", STATE_VERSION,
 			 "bus", record->bus,
 			 "dev", record->dev,
-			 "identity", record->identity,
+			 "identity", bytes_to_json(record->identity),
 			 "state", recovery_state_name(record->state),
 			 "fence_id", (json_int_t)record->fence_id,
 			 "attempts", (json_int_t)record->attempts,
@@ -179,15 +200,15 @@ static json_t *record_to_json(const struct device_record *record)
 			 "begun", record->begun,
 			 "last_resort", record->last_resort,
 			 "force", record->force,
-			 "rule", record->rule,
+			 "rule", bytes_to_json(record->rule),
 			 "prepared", record->prepared,
-			 "driver", record->driver,
-			 "driver_override", record->driver_override,
-			 "reset_method", record->reset_method,
+			 "driver", bytes_to_json(record->driver),
+			 "driver_override", bytes_to_json(record->driver_override),
+			 "reset_method", bytes_to_json(record->reset_method),
 			 "functions", functions_to_json(&record->functions),
 			 "vfs", vfs_to_json(&record->vfs),
 			 "away", record->away,
-			 "slot", record->slot,
+			 "slot", bytes_to_json(record->slot),
 			 "worker", (json_int_t)record->worker,
 			 "worker_start", (json_int_t)record->worker_start,
 			 "recoveries", recoveries,
@@ -209,7 +230,7 @@ int state_save(const struct device_record *record)
 	char temporary[512];
 	int r;
 
-	/* Names come from the kernel, and could only fail here by not being UTF-8. */
+	/* Whatever may be no UTF-8 is escaped, but for the name, which the kernel has made. */
 	if (!json)
 		return -EILSEQ;
 	text = json_dumps(json, JSON_INDENT(1));
@@ -250,6 +271,45 @@ static bool get_string(json_t *object, const char *key, char *dst, size_t size)
 	return s && str_copy(dst, size, s);
 }
 
+static bool get_hex(const char *s, unsigned char *ret)
+{
+	unsigned int value = 0;
+
+	for (int i = 0; i < 2; i++) {
+		static const char digits[] = "0123456789abcdef";
+		const char *digit = s[i] ? strchr(digits, s[i]) : NULL;
+
+		if (!digit)
+			return false;
+		value = value * 16 + (unsigned int)(digit - digits);
+	}
+	*ret = (unsigned char)value;
+	return true;
+}
+
+/* What bytes_to_json() has written. Older daemons escaped nothing: what is no escape stays. */
+static bool get_bytes(json_t *object, const char *key, char *dst, size_t size)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+	size_t used = 0;
+
+	while (s && *s && used + 1 < size) {
+		unsigned char c = (unsigned char)*s;
+
+		if (s[0] == '\\' && s[1] == '\\')
+			s += 2;
+		else if (s[0] == '\\' && s[1] == 'x' && get_hex(s + 2, &c))
+			s += 4;
+		else
+			s++;
+		if (c == '\0')
+			return false;
+		dst[used++] = (char)c;
+	}
+	dst[used] = '\0';
+	return s && *s == '\0';
+}
+
 static bool get_u64(json_t *object, const char *key, uint64_t *ret)
 {
 	json_t *value = json_object_get(object, key);
@@ -279,7 +339,7 @@ static void debt_from_json(json_t *json, struct device_record *ret)
 					    .virtio = get_u32(functions, "virtio")};
 	ret->vfs.n = get_u32(vfs, "n");
 	ret->vfs.autoprobe = json_is_true(json_object_get(vfs, "autoprobe"));
-	if (!get_string(vfs, "drivers", ret->vfs.drivers, sizeof(ret->vfs.drivers)))
+	if (!get_bytes(vfs, "drivers", ret->vfs.drivers, sizeof(ret->vfs.drivers)))
 		ret->vfs.drivers[0] = '\0';
 }
 
@@ -322,11 +382,11 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	    !get_string(json, "state", state, sizeof(state)) ||
 	    recovery_state_from_name(state, &ret->state) < 0 ||
 	    !get_u64(json, "fence_id", &ret->fence_id) || !get_u64(json, "attempts", &attempts) ||
-	    !get_string(json, "rule", ret->rule, sizeof(ret->rule)) ||
-	    !get_string(json, "driver", ret->driver, sizeof(ret->driver)) ||
-	    !get_string(json, "driver_override", ret->driver_override,
-			sizeof(ret->driver_override)) ||
-	    !get_string(json, "reset_method", ret->reset_method, sizeof(ret->reset_method)) ||
+	    !get_bytes(json, "rule", ret->rule, sizeof(ret->rule)) ||
+	    !get_bytes(json, "driver", ret->driver, sizeof(ret->driver)) ||
+	    !get_bytes(json, "driver_override", ret->driver_override,
+		       sizeof(ret->driver_override)) ||
+	    !get_bytes(json, "reset_method", ret->reset_method, sizeof(ret->reset_method)) ||
 	    !get_u64(json, "worker", &worker) ||
 	    !get_u64(json, "worker_start", &ret->worker_start) ||
 	    !get_string(json, "step", ret->step, sizeof(ret->step)) ||
@@ -344,7 +404,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	ret->force = json_is_true(json_object_get(json, "force"));
 	(void)get_u64(json, "recovered_time", &ret->recovered_time);
 	(void)get_u64(json, "keep_until", &ret->keep_until);
-	(void)get_string(json, "identity", ret->identity, sizeof(ret->identity));
+	(void)get_bytes(json, "identity", ret->identity, sizeof(ret->identity));
 	ret->attempts = (unsigned int)attempts;
 	ret->worker = (pid_t)worker;
 	ret->prepared = json_is_true(json_object_get(json, "prepared"));
@@ -357,7 +417,7 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	}
 	debt_from_json(json, ret);
 	ret->away = json_is_true(json_object_get(json, "away"));
-	(void)get_string(json, "slot", ret->slot, sizeof(ret->slot));
+	(void)get_bytes(json, "slot", ret->slot, sizeof(ret->slot));
 	history_from_json(json_object_get(json, "history"), ret);
 	return true;
 }

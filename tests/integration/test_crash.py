@@ -9,7 +9,7 @@ import subprocess
 import fakekernel
 from fakekernel import ACTIVE, FENCED
 from lib.bench import BINARIES, DEFAULT_STEPS, DEV, QUICK, TESTS, check, equal, recovered, test
-from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED
+from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, RECOVERED
 
 
 def kill_at(b, where, done):
@@ -141,6 +141,95 @@ def recovers_without_a_run_to_write_to(b):
         lambda: any("can be written again" in r["MESSAGE"] for r in b.kernel.journal), "the end of it is told"
     )
     equal(len(complaints(b)), 1, "complaints")
+
+
+def write_bytes(device, name, value):
+    with open(f"{device.path}/{name}", "wb") as f:
+        f.write(value)
+
+
+def read_bytes(device, name):
+    with open(f"{device.path}/{name}", "rb") as f:
+        return f.read()
+
+
+@test
+def a_driver_override_of_any_bytes_survives_a_kill(b):
+    b.policy(steps=["unbind", "reset", "reattach", "bind"], backoff=QUICK)
+    device = b.kernel.add(DEV)
+    write_bytes(device, "driver_override", b"\xff\\xfe\n")
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/reset")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
+    state = b.state()
+    equal((state["state"], state["prepared"], state["driver"]), ("running", True, device.home), "the record")
+    equal(state["driver_override"], r"\xff\\xfe", "driver_override on disk")
+    b.kill()
+    b.kernel.wait(lambda: not os.path.exists(f"/proc/{state['worker']}"), "the end of the worker")
+    b.kernel.release(hold)
+    b.start()
+    recovered(b, device)
+    equal(read_bytes(device, "driver_override").strip(), b"\xff\\xfe", "driver_override")
+    equal(complaints(b), [], "complaints")
+
+
+@test
+def a_record_that_cannot_be_written_is_in_nobodys_way(b):
+    b.policy(attempts=1)
+    bad = b.kernel.add(DEV)
+    other = b.kernel.add("0000:02:00.0")
+    bad.reset_result = other.reset_result = 25
+    b.start()
+    # A directory in the place of the new record, which cannot be opened for writing.
+    os.mkdir(f"{b.root}/run/devices/pci@{DEV}.json.new")
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    b.kernel.fence(other.name)
+    b.wait_record(ISOLATED, other.name)
+    b.kernel.wait(lambda: (b.state(other.name) or {}).get("state") == "isolated", "the record of the other one")
+    equal(b.state(), None, "the record that cannot be written")
+    equal(len(complaints(b)), 1, "complaints")
+    os.rmdir(f"{b.root}/run/devices/pci@{DEV}.json.new")
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "the record")
+    equal(len(complaints(b)), 1, "complaints")
+
+
+@test
+def a_restart_applies_a_changed_policy(b):
+    for action, left in (("isolate", "isolated"), ("ignore", "ignored")):
+        b.policy(action=action)
+        device = b.kernel.add(DEV) if action == "isolate" else device
+        b.start()
+        b.kernel.fence(DEV)
+        b.kernel.wait(lambda left=left: (b.state() or {}).get("state") == left, "what policy says")
+        b.kill()
+        n = len(b.kernel.records(RECOVERED))
+        b.policy(action="recover")
+        b.start()
+        recovered(b, device, n + 1)
+        b.kernel.wait(lambda: (b.state() or {}).get("state", "idle") == "idle", "the end of the story")
+        b.kill()
+
+
+@test
+def a_restart_does_not_try_again_what_has_failed(b):
+    b.policy(attempts=1)
+    device = b.kernel.add(DEV)
+    device.reset_result = 25
+    b.start()
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "the record")
+    b.kill()
+    device.reset_result = 0
+    n = len(b.steps())
+    b.policy(attempts=5)
+    b.start()
+    other = b.kernel.add("0000:02:00.0")
+    b.kernel.fence(other.name)
+    recovered(b, other)
+    equal(b.steps()[n:], [], "steps")
 
 
 @test

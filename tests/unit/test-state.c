@@ -89,6 +89,32 @@ START_TEST(round_trip)
 }
 END_TEST
 
+/* driver_override takes whatever is written to it, and has to be put back as it was. */
+START_TEST(bytes_of_all_kinds_come_back)
+{
+	struct device_record record = sample;
+	struct device_record loaded = {0};
+
+	for (int c = 1; c < 256; c++) {
+		if (c < 64)
+			record.slot[c - 1] = (char)c;
+		else if (c < 127)
+			record.driver_override[c - 64] = (char)c;
+		record.vfs.drivers[c - 1] = (char)(256 - c);
+	}
+	memset(record.vfs.drivers + 255, 0xff, sizeof(record.vfs.drivers) - 256);
+	memcpy(record.reset_method, "\\\\xff\\x41", 10);
+	memset(record.rule, 0xc3, sizeof(record.rule) - 1);
+	ck_assert_int_eq(state_save(&record), 0);
+	ck_assert_int_eq(state_load("pci", "0000:01:00.0", &loaded), 0);
+	ck_assert_str_eq(loaded.slot, record.slot);
+	ck_assert_str_eq(loaded.driver_override, record.driver_override);
+	ck_assert_str_eq(loaded.vfs.drivers, record.vfs.drivers);
+	ck_assert_str_eq(loaded.reset_method, record.reset_method);
+	ck_assert_str_eq(loaded.rule, record.rule);
+}
+END_TEST
+
 /* The first bytes of a record, as after a write that was cut off. */
 START_TEST(every_torn_file_is_noticed)
 {
@@ -126,6 +152,7 @@ static const struct {
 	{"\"worker\": 4321", "\"worker\": 43210000000"},
 	{"\"dev\": \"0000:01:00.0\"", "\"dev\": \"0000:01:00.1\""},
 	{"10,", "-10,"},
+	{"\"driver\": \"nvme\"", "\"driver\": \"a\\\\x00b\""},
 };
 
 START_TEST(damage_is_noticed)
@@ -289,6 +316,7 @@ Suite *state_suite(void)
 	/* A thousand files on a busy machine. */
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, round_trip);
+	tcase_add_test(c, bytes_of_all_kinds_come_back);
 	tcase_add_test(c, every_torn_file_is_noticed);
 	tcase_add_loop_test(c, damage_is_noticed, 0, ARRAY_SIZE(damage));
 	tcase_add_test(c, loads_all_that_is_there);
