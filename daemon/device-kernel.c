@@ -25,16 +25,23 @@ void device_fenced(struct device *d, bool new_fence)
 	/* A fence that an earlier daemon had not heard of is a story of its own. */
 	bool resume = d->resume && !new_fence;
 	bool taken_over = d->resume;
+	bool redecide = d->redecide && !new_fence;
 
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
 	d->finish = false;
+	d->redecide = false;
 	/*
 	 * During a recovery it only means that the attempt is going to fail; and a new device waits
 	 * for the end of the worker that was busy with the one before it.
 	 */
 	if (!device_settled(d))
 		return;
+	/* The policy may have changed with the daemon. */
+	if (redecide) {
+		device_policy_changed(d);
+		return;
+	}
 	if (!new_fence && !taken_over && d->record.state != RECOVERY_IDLE)
 		return;
 	device_find_keys(d);

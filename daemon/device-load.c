@@ -72,7 +72,8 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	d->record.worker = 0;
 	d->record.next = 0;
 	/* It was counted before its worker began; or else it began before it was written so. */
-	if (state == RECOVERY_RUNNING && !record->begun && record->attempts > 0)
+	if (state == RECOVERY_RUNNING && !record->begun && !record->last_resort &&
+	    record->attempts > 0)
 		d->record.attempts--;
 	device_find_keys(d);
 	/* Of a device that is gone nothing is owed to the one that comes after it. */
@@ -106,6 +107,9 @@ void device_load(struct manager *m, const struct device_record *record, int erro
 	case RECOVERY_ISOLATED:
 	case RECOVERY_IGNORED:
 		d->record.state = state;
+		/* Who has used up its attempts, or whom an operator wants left alone, stays. */
+		d->redecide = record->left == LEFT_POLICY || record->left == LEFT_RATE ||
+			      record->left == LEFT_PROTECTED;
 		if (record->active)
 			d->kernel.state = IOMMU_RAS_STATE_ACTIVE;
 		break;
