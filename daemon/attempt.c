@@ -86,6 +86,12 @@ static void worker_prepared(struct device *d, const struct worker_message *messa
 	struct device_record *record = &d->record;
 	int r;
 
+	/* An operator has asked for it to be left alone meanwhile: nothing has been done to it. */
+	if (record->left == LEFT_OPERATOR) {
+		record->begun = false;
+		attempt_kill(d);
+		return;
+	}
 	record->prepared = true;
 	record->begun = true;
 	memcpy(record->driver, message->driver, sizeof(record->driver));
@@ -372,6 +378,7 @@ static void refenced(struct device *d)
 
 	d->record.attempts = 0;
 	d->record.last_resort = false;
+	d->record.force = false;
 	input = device_decide(d, false);
 	if (input == INPUT_RECOVER)
 		device_set_note(d, "it was unfenced, and fenced again at once");
@@ -399,6 +406,12 @@ static enum recovery_input failed(struct device *d)
 	return INPUT_LAST_RESORT;
 }
 
+/* Nothing was done for want of something, and nobody has said that nothing is to be done. */
+static bool waits_again(const struct device *d)
+{
+	return d->postponed && d->record.left != LEFT_OPERATOR;
+}
+
 /* The worker is gone, whatever it did. */
 static void worker_ended(struct device *d)
 {
@@ -419,9 +432,11 @@ static void worker_ended(struct device *d)
 		/* It was to come back, and has not: what is left is to look for it again. */
 		d->kernel.state = 0;
 		d->record.begun = false;
+		/* An earlier daemon's worker: from here on the story is ours, and is written. */
+		d->resume = false;
 		if (d->counted && d->postponed)
 			d->record.attempts--;
-		device_apply(d, d->postponed ? INPUT_POSTPONED : failed(d));
+		device_apply(d, waits_again(d) ? INPUT_POSTPONED : failed(d));
 		return;
 	}
 	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
@@ -438,7 +453,7 @@ static void worker_ended(struct device *d)
 
 	if (d->counted && (d->postponed || d->worker_protected))
 		d->record.attempts--;
-	if (d->postponed) {
+	if (waits_again(d)) {
 		d->finish = finishing;
 		device_apply(d, INPUT_POSTPONED);
 		return;
