@@ -24,6 +24,8 @@ struct hook_run {
 	sd_event_source *messages;
 	sd_event_source *exit;
 	sd_event_source *timer;
+	bool killed;
+	bool given_up; /* it does not even die; the device waits for it no longer */
 	TAILQ_ENTRY(hook_run) all;
 };
 
@@ -105,12 +107,23 @@ static int on_exit_of_worker(sd_event_source *s _unused_, int fd, uint32_t reven
 	return 0;
 }
 
-static int on_too_long(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+static int on_too_long(sd_event_source *s, uint64_t usec _unused_, void *userdata)
 {
 	struct hook_run *run = userdata;
 
+	if (run->killed) {
+		say(run->job, LOG_ERR,
+		    "process %d cannot be killed; the device does not wait for it any longer",
+		    (int)run->worker.pid);
+		run->given_up = true;
+		run->manager->queue_dirty = true;
+		return 0;
+	}
+	run->killed = true;
 	say(run->job, LOG_ERR, "process %d hangs; it is killed", (int)run->worker.pid);
 	(void)pidfd_send_signal(run->worker.pidfd, SIGKILL, NULL, 0);
+	(void)sd_event_source_set_time_relative(s, GRACE);
+	(void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -223,7 +236,8 @@ bool hooks_busy(const struct device *d)
 	const struct hook_run *run;
 
 	TAILQ_FOREACH(run, &d->manager->hooks, all)
-	if (streq(run->job->dev, d->record.dev) && streq(run->job->bus, d->record.bus))
+	if (!run->given_up && streq(run->job->dev, d->record.dev) &&
+	    streq(run->job->bus, d->record.bus))
 		return true;
 	return false;
 }
