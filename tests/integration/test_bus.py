@@ -117,6 +117,28 @@ def an_operator_recovers_and_isolates_over_the_bus(b):
 
 
 @test
+def isolate_in_the_preparations_does_nothing_to_the_device(b):
+    with Bus(b) as bus:
+        bus.start()
+        bus.start_polkit("yes")
+        b.policy(attempts=3)
+        device = b.kernel.add(DEV)
+        # Who reads it waits for us.
+        os.unlink(f"{device.path}/driver_override")
+        os.mkfifo(f"{device.path}/driver_override")
+        b.start()
+        bus.wait_on_bus()
+        b.kernel.fence(DEV)
+        with open(f"{device.path}/driver_override", "wb") as f:
+            bus.call(path_of(DEV), DEVICE, "Isolate")
+            f.write(b"(null)\n")
+        b.wait_record(ISOLATED)
+        b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "isolation")
+        equal(b.steps(), [], "steps")
+        equal((device.driver, b.state()["begun"]), (device.home, False), "the device")
+
+
+@test
 def requests_that_cannot_be_met_say_why(b):
     with Bus(b) as bus:
         bus.start()

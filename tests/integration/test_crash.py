@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon is killed or stopped, and started again."""
 
+import json
 import os
 import shutil
 import signal
@@ -230,6 +231,32 @@ def a_restart_does_not_try_again_what_has_failed(b):
     b.kernel.fence(other.name)
     recovered(b, other)
     equal(b.steps()[n:], [], "steps")
+
+
+@test
+def a_device_that_is_away_is_written_after_a_take_over(b):
+    """The worker of an earlier daemon is still there, as it is when the kernel does not let it go."""
+    b.policy(steps=["unbind", "remove", {"step": "rescan", "timeout": "20ms"}, "bind"], attempts=3,
+             backoff={"first": "1h", "max": "1h"})
+    device = b.kernel.add(DEV)
+    device.lost = True
+    b.start()
+    b.kernel.fence(DEV)
+    b.kernel.wait(lambda: (b.state() or {}).get("state") == "backoff", "the end of the first attempt")
+    b.kill()
+    old = subprocess.Popen(["sleep", "1000"])
+    try:
+        with open(f"/proc/{old.pid}/stat") as f:
+            begin = int(f.read().rpartition(")")[2].split()[19])
+        record = dict(b.state(), state="running", worker=old.pid, worker_start=begin)
+        check(record["away"], "it is away")
+        b.file(f"run/devices/pci@{DEV}.json", json.dumps(record))
+        b.start()
+        equal(old.wait(fakekernel.PATIENCE), -signal.SIGKILL, "the end of the worker")
+    finally:
+        old.kill()
+        old.wait()
+    b.kernel.wait(lambda: b.state()["state"] == "backoff", "a record of this daemon")
 
 
 @test
