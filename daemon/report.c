@@ -210,42 +210,69 @@ static enum metrics_result result_of(const struct device *d)
 	}
 }
 
+/* What note_who_waits() has added: of interest whatever the reason is. */
+static const char *who_waits(const struct device *d)
+{
+	const char *text = strstr(d->record.note, "; whoever uses its disk");
+
+	return text ? text : "";
+}
+
+static void send_given_up(struct log_record *record, const struct device *d)
+{
+	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
+
+	log_record_send(record,
+			"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
+			"When the cause is cured%s: smmu-rasctl recover %s (by hand: "
+			"smmu-rasctl show %s)",
+			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
+			d->record.note,
+			fenced ? "It stays fenced" : "It is not fenced, but has no driver",
+			streq(d->record.step, step_name(STEP_SLOT_POWER_CYCLE))
+				? " (power the machine off and on, a reboot alone keeps the slot's "
+				  "power)"
+				: "",
+			d->record.dev, d->record.dev);
+}
+
 void report_isolated(const struct device *d)
 {
 	struct log_record record;
 	const char *dev = d->record.dev;
-	const char *driver = d->record.driver;
-	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
-	char unbind[384] = "";
-	char bind[384] = "";
 
-	/*
-	 * A driver that stays bound through a reset that it does not know of is of no use
-	 * afterwards, and while the device is fenced it may hang whoever talks to it.
-	 */
-	if (driver[0]) {
-		snprintf(unbind, sizeof(unbind),
-			 "echo %s > /sys/bus/%s/drivers/%s/unbind (if it is bound); ", dev,
-			 d->record.bus, driver);
-		snprintf(bind, sizeof(bind), "; echo %s > /sys/bus/%s/drivers/%s/bind", dev,
-			 d->record.bus, driver);
-	}
 	metrics_counting()->results[result_of(d)]++;
 	begin_recovery(&record, LOG_ERR, MESSAGE_ISOLATED, d);
-	if (d->record.attempts > 0)
-		log_record_send(
-			&record,
-			"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
-			"When the cause is cured: %secho 1 > /sys/bus/%s/devices/%s/reset%s",
-			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
-			d->record.note,
-			fenced ? "It stays fenced" : "It is not fenced, but has no driver", unbind,
-			d->record.bus, dev, bind);
-	else
+	switch (d->record.left) {
+	case LEFT_OPERATOR:
 		log_record_send(&record,
-				"%s: left isolated (%s). It stays fenced. To go on, change the "
-				"policy and run: systemctl reload smmu-rasd",
-				DEVICE_TEXT(d), d->record.note);
+				"%s: left isolated, as an operator asked%s. To go on: smmu-rasctl "
+				"recover %s",
+				DEVICE_TEXT(d), who_waits(d), dev);
+		break;
+	case LEFT_RATE:
+		log_record_send(&record,
+				"%s: left isolated (too often: %s). To recover it once more: "
+				"smmu-rasctl recover %s",
+				DEVICE_TEXT(d), d->record.note, dev);
+		break;
+	case LEFT_POLICY:
+		if (streq(d->record.rule, "isolate-all"))
+			log_record_send(&record,
+					"%s: left isolated: there is no good policy%s. What is "
+					"wrong: smmu-rasctl policy check; then: systemctl reload "
+					"smmu-rasd; or, this device once: smmu-rasctl recover %s",
+					DEVICE_TEXT(d), who_waits(d), dev);
+		else
+			log_record_send(&record,
+					"%s: left isolated (%s). To recover it once: smmu-rasctl "
+					"recover %s",
+					DEVICE_TEXT(d), d->record.note, dev);
+		break;
+	default:
+		send_given_up(&record, d);
+		break;
+	}
 }
 
 void report_protected(const struct device *d)
@@ -254,13 +281,13 @@ void report_protected(const struct device *d)
 
 	metrics_counting()->results[METRICS_PROTECTED]++;
 	begin_recovery(&record, LOG_ERR, MESSAGE_PROTECTED, d);
-	log_record_send(
-		&record,
-		"%s: left fenced, its driver bound: %s. To go on, end that use and "
-		"run: smmu-rasctl recover %s; to give it up: smmu-rasctl recover --force %s; "
-		"or leave it out of \"protect\" of rule %s and run: systemctl reload "
-		"smmu-rasd",
-		DEVICE_TEXT(d), d->record.note, d->record.dev, d->record.dev, d->record.rule);
+	log_record_send(&record,
+			"%s: left fenced, its driver bound: %s. To go on, end that use and run: "
+			"smmu-rasctl recover %s; to recover it although that takes the use away "
+			"(data may be lost): smmu-rasctl recover --force %s; or leave it out of "
+			"\"protect\" of rule %s and run: systemctl reload smmu-rasd",
+			DEVICE_TEXT(d), d->record.note, d->record.dev, d->record.dev,
+			d->record.rule);
 }
 
 void report_left_to_restart(const struct device *d)

@@ -110,7 +110,8 @@ def an_operator_recovers_and_isolates_over_the_bus(b):
         hold = hold_in_reset(b)
         bus.call(path, DEVICE, "Isolate")
         b.kernel.release(hold)
-        b.wait_record(ISOLATED, count=2)
+        message = b.wait_record(ISOLATED, count=2)["MESSAGE"]
+        check(f"left isolated, as an operator asked. To go on: smmu-rasctl recover {DEV}" in message, message)
         device.reset_result = 0
         bus.call(path, DEVICE, "Recover", "b", "true")
         recovered(b, device, 2)

@@ -21,7 +21,8 @@ def rate_limit(b):
         recovered(b, device, i)
     b.kernel.fence(DEV)
     record = b.wait_record(ISOLATED)
-    check("2 times within 1h" in record["MESSAGE"], record["MESSAGE"])
+    check("left isolated (too often: recovered 2 times within 1h" in record["MESSAGE"], record["MESSAGE"])
+    check(f"To recover it once more: smmu-rasctl recover {DEV}" in record["MESSAGE"], record["MESSAGE"])
     equal(device.state, FENCED, "state")
 
 

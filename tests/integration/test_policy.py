@@ -48,7 +48,8 @@ def starts_with_a_bad_policy(b):
     equal(record["PRIORITY"], "3", "priority")
     check("policy.json:1" in record["MESSAGE"], record["MESSAGE"])
     b.kernel.fence(DEV)
-    b.wait_record(ISOLATED, DEV)
+    message = b.wait_record(ISOLATED, DEV)["MESSAGE"]
+    check("left isolated: there is no good policy. What is wrong: smmu-rasctl policy check;" in message, message)
     equal(b.steps(DEV), [], "steps")
     with b.kernel.lock:
         b.kernel._sanitize(owed)
@@ -131,5 +132,7 @@ def precedence_of_policy_files(b):
     b.kernel.fence(DEV)
     b.kernel.fence(other.name)
     recovered(b, device)
-    b.wait_record(ISOLATED, other.name)
+    message = b.wait_record(ISOLATED, other.name)["MESSAGE"]
+    check(f"left isolated (rule default says isolate). To recover it once: smmu-rasctl recover {other.name}" in message,
+          message)
     equal(b.steps(), ["reset"], "steps")

@@ -26,6 +26,8 @@ def a_mounted_filesystem_is_protected(b):
     b.kernel.fence(DEV)
     record = b.wait_record(PROTECTED)
     check("/srv" in record["MESSAGE"] and "dm-0" in record["MESSAGE"], record["MESSAGE"])
+    force = f"although that takes the use away (data may be lost): smmu-rasctl recover --force {DEV};"
+    check(force in record["MESSAGE"], record["MESSAGE"])
     equal(device.driver, "virtio-pci", "driver")
     equal(b.steps(), [], "steps")
     # Unmounted and told to try again.
