@@ -31,7 +31,8 @@ static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, 
 	device_timer_stop(d);
 	device_set_note(d, "%s %s not ended after %s", step_text(d),
 			d->record.step[0] ? "has" : "have", USEC_TEXT(d->step_limit));
-	device_add_history(d, step_text(d), -ETIMEDOUT, d->step_limit, d->record.note);
+	device_add_history(d, step_text(d), -ETIMEDOUT, d->step_limit,
+			   "it has not ended; its worker hangs in the kernel");
 	report_stuck(d);
 	device_apply(d, INPUT_STEP_TIMEOUT);
 	return 0;

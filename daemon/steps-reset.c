@@ -67,6 +67,24 @@ static int choose_reset_methods(struct step_context *c)
 		     : 0;
 }
 
+static int reset_failed(struct step_context *c, int error)
+{
+	char methods[RESET_METHOD_SIZE];
+
+	/* What the kernel says both when no method fits and when the device stays silent after one.
+	 */
+	if (error != -ENOTTY)
+		return step_fail(c, error, "the reset failed: %s", strerror(-error));
+	if (sysfs_read(c->job->bus, c->job->dev, "reset_method", methods, sizeof(methods)) < 0 ||
+	    methods[0] == '\0')
+		str_copy(methods, sizeof(methods), "nothing");
+	return step_fail(
+		c, error,
+		"the device did not come back from its reset, or no reset method applies to "
+		"it (tried: %s)",
+		methods);
+}
+
 int step_reset(struct step_context *c)
 {
 	char driver[RAS_NAME_SIZE] = "";
@@ -89,7 +107,7 @@ int step_reset(struct step_context *c)
 			r = step_fail(c, -EOPNOTSUPP,
 				      "the device has no way to be reset by itself");
 		else if (r < 0)
-			r = step_fail(c, r, "the reset failed: %s", strerror(-r));
+			r = reset_failed(c, r);
 	}
 	if (c->job->reset_methods)
 		step_restore_reset_method(c);
