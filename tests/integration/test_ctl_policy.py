@@ -16,7 +16,8 @@ def policy_check_is_fit_for_editors(b):
     b.file("bad.json", '{\n  "rules": [{ "mtach": {} }]\n}')
     b.file("good.json", "{}")
     done = b.ctl("policy", "check", f"{b.root}/bad.json", f"{b.root}/good.json", status=1)
-    equal(done.stderr, f'{b.root}/bad.json:2:15: error: rules[0].mtach: unknown key "mtach"; did you mean "match"?\n', "error")
+    error = f'{b.root}/bad.json:2:15: error: rules[0].mtach: unknown key "mtach"; did you mean "match"?\n'
+    equal(done.stderr, error, "error")
     check("good.json: good" in done.stdout, done.stdout)
     # Another system's policy, whoever owns it.
     os.makedirs(f"{b.root}/other/etc/smmu-rasd/policy.d", mode=0o777)
@@ -107,7 +108,8 @@ def simulate_knows_all_ends(b):
         attempts=2,
         rate_limit={"count": 2, "window": "1h"},
     )
-    devices = {"01": "left", "02": "quiet", "03": "driverless", "04": "used", "05": "often", "06": "hangs", "07": "gone"}
+    drivers = ["left", "quiet", "driverless", "used", "often", "hangs", "gone"]
+    devices = {f"0{n}": driver for n, driver in enumerate(drivers, 1)}
     events = [{"event": "fenced", "device": f"{n}:00.0"} for n in devices]
     events += [{"event": "fenced", "device": "05:00.0", "at": f"{t}min"} for t in (10, 20)]
     events += [{"event": "removed", "device": "07:00.0", "at": "50ms"}]
