@@ -99,7 +99,7 @@ void device_find_keys(struct device *d)
 		add_key(d, 's', name, dot ? (size_t)(dot - name) : strlen(name));
 		str_copy(d->physfn, sizeof(d->physfn), name);
 	}
-	/* What shares a slot, and what can be switched off together: slots are in cards in slots. */
+	/* What shares a slot, and what can be switched off together: cards in slots have slots. */
 	if (pci_slot_find(bus, dev, false, name, sizeof(name)) >= 0)
 		add_slot(name, d);
 	(void)pci_slot_powers(bus, dev, add_slot, d);

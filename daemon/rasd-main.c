@@ -5,6 +5,7 @@
 
 #include "log.h"
 #include "manager.h"
+#include "memory.h"
 
 #ifndef SMMU_RAS_VERSION
 #define SMMU_RAS_VERSION "0"
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_open();
+	memory_keep();
 	r = manager_new(&m);
 	if (r < 0)
 		return EXIT_FAILURE;

@@ -84,3 +84,38 @@ def no_descriptors_for_a_worker_cost_no_attempt(b):
     resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE, before)
     recovered(b, device, 2)
     equal(b.wait_record(RECOVERED, DEV, 2)["SMMU_RAS_ATTEMPT"], "1", "attempt")
+
+
+def mapped_text(pid):
+    """{file: [mapped kB, kB of it in memory]} for what a process has mapped to execute."""
+    files, name = {}, None
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as smaps:
+        for line in smaps:
+            words = line.split()
+            if "-" in words[0]:
+                name = words[5] if words[1].startswith("r-x") and len(words) > 5 and words[5].startswith("/") else None
+            elif name and words[0] in ("Size:", "Rss:"):
+                files.setdefault(name, [0, 0])[words[0] == "Rss:"] += int(words[1])
+    return files
+
+
+@test
+def the_daemon_and_its_libraries_stay_in_memory(b):
+    # As in the unit file, or as near as those come who may not have it so; the program and its libraries fit into 8 MiB.
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except ValueError:
+        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] < 8 << 20:
+            return
+    b.policy()
+    device = b.kernel.add(DEV)
+    b.start()
+    with open(f"/proc/{b.daemon.pid}/status", encoding="ascii") as status:
+        locked = next(int(line.split()[1]) for line in status if line.startswith("VmLck:"))
+    check(locked > 1000, f"{locked} kB are locked")
+    files = mapped_text(b.daemon.pid)
+    check(any("libsystemd" in name for name in files), f"libraries in {files}")
+    equal({name: kb for name, kb in files.items() if kb[0] != kb[1]}, {}, "files of which a part is not in memory")
+    # Nor does it keep the daemon from its work.
+    b.kernel.fence(DEV)
+    recovered(b, device)
