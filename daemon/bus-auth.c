@@ -12,9 +12,15 @@
 
 #include "log.h"
 
-/* What may be asked about at the same time: in all, and by one connection. */
-#define AUTHS_MAX	 2048
-#define AUTHS_PER_SENDER 8
+/*
+ * What may be asked about at the same time: by one connection; while the bus has not said yet whose
+ * it is, for which it takes no more than a moment; and of polkit, by one user and in all. What
+ * others ask of polkit, and let wait for a password, does not count for root.
+ */
+#define AUTHS_PER_SENDER  8
+#define AUTHS_UNKNOWN_MAX 4096
+#define AUTHS_PER_USER	  32
+#define AUTHS_POLKIT_MAX  1024
 /* Somebody has to find the password and type it. */
 #define INTERACTIVE_USEC (300 * USEC_PER_SEC)
 
@@ -27,12 +33,16 @@ struct auth {
 	char device[RAS_DEV_SIZE];
 	bus_act act;
 	uint32_t uid;
+	bool asked; /* polkit; .uid is known then */
 };
 
 static void auth_free(struct auth *a)
 {
 	LIST_REMOVE(a, link);
-	a->bus->n_auths--;
+	if (a->asked)
+		a->bus->n_asked--;
+	else
+		a->bus->n_unknown--;
 	sd_bus_slot_unref(a->slot);
 	sd_bus_message_unref(a->call);
 	free(a);
@@ -119,6 +129,15 @@ static int ask_polkit(struct auth *a)
 	return r;
 }
 
+static bool may_ask(const struct bus *b, uint32_t uid)
+{
+	unsigned int n = 0;
+
+	for (const struct auth *a = LIST_FIRST(&b->auths); a; a = LIST_NEXT(a, link))
+		n += a->asked && a->uid == uid;
+	return n < AUTHS_PER_USER && b->n_asked < AUTHS_POLKIT_MAX;
+}
+
 static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
 {
 	struct auth *a = userdata;
@@ -132,6 +151,13 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *error _u
 		allow(a);
 		return 0;
 	}
+	if (!may_ask(a->bus, a->uid)) {
+		deny(a, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many calls wait for an answer");
+		return 0;
+	}
+	a->asked = true;
+	a->bus->n_unknown--;
+	a->bus->n_asked++;
 	if (ask_polkit(a) < 0)
 		deny(a, SD_BUS_ERROR_ACCESS_DENIED, "polkit cannot be asked");
 	return 0;
@@ -149,7 +175,7 @@ int bus_authorize(struct bus *b, sd_bus_message *call, const char *action, const
 		return -EACCES;
 	for (a = LIST_FIRST(&b->auths); a; a = LIST_NEXT(a, link))
 		mine += streq(sd_bus_message_get_sender(a->call), sender);
-	if (mine >= AUTHS_PER_SENDER || b->n_auths >= AUTHS_MAX)
+	if (mine >= AUTHS_PER_SENDER || b->n_unknown >= AUTHS_UNKNOWN_MAX)
 		return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
 					"Too many calls wait for an answer");
 	a = calloc(1, sizeof(*a));
@@ -162,7 +188,7 @@ int bus_authorize(struct bus *b, sd_bus_message *call, const char *action, const
 	if (device)
 		str_copy(a->device, sizeof(a->device), device);
 	LIST_INSERT_HEAD(&b->auths, a, link);
-	b->n_auths++;
+	b->n_unknown++;
 	r = sd_bus_call_method_async(b->bus, &a->slot, "org.freedesktop.DBus",
 				     "/org/freedesktop/DBus", "org.freedesktop.DBus",
 				     "GetConnectionUnixUser", on_user, a, "s", sender);

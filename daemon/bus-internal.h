@@ -54,7 +54,8 @@ struct bus {
 	uint64_t stalled; /* likewise, since when nobody reads what we write; 0: they do */
 
 	struct auth_list auths;
-	unsigned int n_auths;
+	unsigned int n_unknown; /* of whom the bus has not said yet who they are */
+	unsigned int n_asked;	/* of whom polkit is asked */
 };
 
 /* Gives the connection up, logs @why, and makes a new one later. */

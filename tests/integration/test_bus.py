@@ -245,6 +245,26 @@ def a_polkit_that_does_not_answer_holds_up_nobody(b):
 
 
 @test
+def what_a_user_lets_wait_holds_up_nobody(b):
+    with Bus(b) as bus:
+        bus.start()
+        device = isolated(b, bus)
+        bus.start_polkit("hang")
+        recover = ("call", NAME, ROOT, MANAGER, "Recover", "sb", DEV, "false")
+        waiting = [subprocess.Popen(bus.command("--timeout=60", *recover, user=True), stderr=subprocess.DEVNULL)
+                   for _ in range(32)]
+        bus.polkit.wait(lambda lines: len(lines) == 33, "the questions")
+        bus.busctl(*recover, user=True, error="Too many calls wait")
+        # Without root there is only one user.
+        if os.geteuid() == 0:
+            bus.busctl(*recover)
+            recovered(b, device)
+        for process in waiting:
+            process.kill()
+            process.wait()
+
+
+@test
 def the_policy_is_read_again_over_the_bus(b):
     with Bus(b) as bus:
         bus.start()
