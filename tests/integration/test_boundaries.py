@@ -109,7 +109,9 @@ def assert_end(b, device, recovery, where):
         check(recovery.may_be_isolated, f"{where}: isolated ({record['note']})")
         check(device.state in (FENCED, SANITIZED), f"{where}: state {device.state}")
         # The driver may be unbound, but neither silently nor forgotten.
-        equal(record["driver"], device.home, f"{where}: the driver in the record")
+        # Nor is it known yet when the worker was killed before it had said what it found.
+        check(record["driver"] == device.home or (device.driver and not record["prepared"]),
+              f"{where}: the driver in the record: {record['driver']}")
         message = b.kernel.records(ISOLATED, DEV)[-1]["MESSAGE"]
         check(device.home in message and f"smmu-rasctl recover {DEV}" in message, f"{where}: {message}")
         return

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """When all attempts have failed: the last resort of the policy, and what the operator is told."""
 
+import json
 import os
 
 import fakekernel
@@ -58,6 +59,25 @@ def a_device_that_the_last_resort_cures_is_recovered(b):
     os.unlink(f"{b.root}/cure")
     recovered(b, device)
     equal(b.kernel.records(ISOLATED), [], "isolations")
+
+
+@test
+def killed_in_the_preparations_of_the_last_resort(b):
+    """It is no attempt of its own, and so leaves as many as there were."""
+    dead_disk(b, on_exhausted=script(b, f"echo tried >> {b.root}/tried; exit 3"))
+    b.start()
+    b.kernel.fence(DEV)
+    b.wait_record(ISOLATED)
+    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record")
+    b.kill()
+    n = len(b.steps())
+    b.file(f"run/devices/pci@{DEV}.json", json.dumps(dict(b.state(), state="running", begun=False, left=0)))
+    b.start()
+    b.wait_record(ISOLATED, count=2)
+    equal(b.steps()[n:].count("reset"), 0, "resets")
+    equal(b.state()["attempts"], 2, "attempts")
+    with open(f"{b.root}/tried") as f:
+        equal(f.read(), "tried\ntried\n", "the last resort")
 
 
 @test
