@@ -28,6 +28,19 @@ static int no_daemon(const char *what, const char *dev)
 	return CTL_NO_DAEMON;
 }
 
+/* Does the daemon do something about it, or will it? */
+static bool state_at_work(const char *dev)
+{
+	struct device_record record;
+	bool at_work;
+
+	if (state_load("pci", dev, &record) < 0)
+		return false;
+	at_work = record.state == RECOVERY_QUEUED || record.state == RECOVERY_RUNNING;
+	record_clear_history(&record);
+	return at_work;
+}
+
 static int refused(const char *what, const char *dev, const sd_bus_error *error, int r)
 {
 	const char *reason = error->message ? error->message : strerror(-r);
@@ -42,7 +55,12 @@ static int refused(const char *what, const char *dev, const sd_bus_error *error,
 			dev);
 		return CTL_REFUSED;
 	}
-	fprintf(stderr, "smmu-rasd does not %s %s: %s\n", what, dev, VISIBLE(reason));
+	/* Most reasons name the device themselves. */
+	fprintf(stderr, "smmu-rasd does not %s %s: %s", what,
+		strncmp(reason, dev, strlen(dev)) == 0 ? "it" : dev, VISIBLE(reason));
+	if (state_at_work(dev))
+		fprintf(stderr, "; to follow: smmu-rasctl monitor %s", dev);
+	fputc('\n', stderr);
 	return sd_bus_error_has_name(error, "org.smmuras1.Error.NoSuchDevice") ? CTL_NO_DEVICE
 									       : CTL_REFUSED;
 }
@@ -59,7 +77,9 @@ static int bus_open(sd_bus **ret)
 		r = sd_bus_start(*ret);
 	if (r >= 0)
 		return CTL_OK;
-	fprintf(stderr, "Cannot reach the system bus: %s; smmu-rasd is asked over it\n",
+	fprintf(stderr,
+		"Cannot reach the system bus: %s; smmu-rasd is asked over it. See: systemctl "
+		"status dbus\n",
 		strerror(-r));
 	return CTL_NO_DAEMON;
 }

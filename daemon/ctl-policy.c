@@ -138,6 +138,39 @@ static int load(const struct ctl *ctl, struct policy **ret)
 
 /* --- explain ---------------------------------------------------------------------------------- */
 
+static bool is_hex(const char *value, size_t n)
+{
+	if (strncasecmp(value, "0x", 2) == 0)
+		value += 2;
+	return strlen(value) == n && strspn(value, "0123456789abcdefABCDEF") == n;
+}
+
+/* A slip would make a device that no rule can fit. */
+static int check_match(const struct ctl *ctl)
+{
+	static const enum match_key ids[] = {MATCH_VENDOR, MATCH_DEVICE};
+	const char *reason = ctl->match[MATCH_REASON];
+	bool known = !reason;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		const char *value = ctl->match[ids[i]];
+
+		if (!value || is_hex(value, 4))
+			continue;
+		fprintf(stderr, "--%s=%s: expected four hexadecimal digits, such as 8086\n",
+			match_key_name(ids[i]), VISIBLE(value));
+		return CTL_USAGE;
+	}
+	for (uint32_t i = IOMMU_RAS_REASON_ATC_TIMEOUT; i <= IOMMU_RAS_REASON_ADMINISTRATIVE; i++)
+		known = known || streq(reason, ras_reason_name(i));
+	if (known)
+		return CTL_OK;
+	fprintf(stderr,
+		"--reason=%s: use atc-timeout, sync-timeout, reset-failed or administrative\n",
+		VISIBLE(reason));
+	return CTL_USAGE;
+}
+
 /* Puts what the command line says in place of what the device is. */
 static bool override(struct match_subject *subject, const struct ctl *ctl)
 {
@@ -184,13 +217,17 @@ static json_t *tried_json(const struct rule *rule, const struct match_result *re
 			 "wanted", json_string(VISIBLE(result->wanted)));
 }
 
-static void print_tried(const struct rule *rule, const struct match_result *result)
+static void print_tried(const struct rule *rule, const struct match_result *result, bool device)
 {
 	char text[1024];
 
 	if (result->value[0])
 		snprintf(text, sizeof(text), "%s (%s): it wants %s %s, and this is \"%s\"",
 			 rule->name, rule->origin, result->name, result->wanted, result->value);
+	else if (!device)
+		snprintf(text, sizeof(text),
+			 "%s (%s): not known: it wants %s %s; say --%s=", rule->name, rule->origin,
+			 result->name, result->wanted, result->name);
 	else
 		snprintf(text, sizeof(text), "%s (%s): it wants %s %s, and this has none",
 			 rule->name, rule->origin, result->name, result->wanted);
@@ -233,7 +270,7 @@ static int explain_subject(const struct ctl *ctl, const struct policy *policy, c
 		if (ctl->json)
 			json_array_append_new(tried, tried_json(policy->rules[i], &result));
 		else
-			print_tried(policy->rules[i], &result);
+			print_tried(policy->rules[i], &result, name != NULL);
 	}
 	if (i == policy->n_rules) {
 		json_decref(tried);
@@ -267,8 +304,10 @@ static int explain(const struct ctl *ctl, const char *device)
 	char name[PCI_NAME_SIZE] = "";
 	char text[160];
 	bool fenced = false;
-	int r = CTL_OK;
+	int r = check_match(ctl);
 
+	if (r != CTL_OK)
+		return r;
 	if (device) {
 		r = ctl_find_device(device, name);
 		if (r != CTL_OK)
@@ -354,6 +393,15 @@ int ctl_policy(const struct ctl *ctl, int argc, char **argv)
 	static const char *const verbs[] = {"check", "explain", "show", "reload"};
 	const char *near = argc >= 2 ? ctl_closest(argv[1], verbs, ARRAY_SIZE(verbs)) : NULL;
 
+	if (argc >= 2 && !streq(argv[1], "explain"))
+		for (enum match_key key = 0; key < _MATCH_MAX; key++)
+			if (ctl->match[key]) {
+				fprintf(stderr,
+					"\"policy %s\" has no option --%s; \"policy explain\" "
+					"has\n",
+					VISIBLE(argv[1]), match_key_name(key));
+				return CTL_USAGE;
+			}
 	if (argc >= 2 && streq(argv[1], "check"))
 		return check(ctl, argc - 2, argv + 2);
 	if (argc >= 2 && argc <= 3 && streq(argv[1], "explain"))

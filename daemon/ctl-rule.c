@@ -133,13 +133,15 @@ void rule_print(const struct rule *rule, int indent)
 	print_steps("steps", rule->steps, rule->n_steps, indent);
 	if (rule->reset_methods)
 		print_part(indent, "resets", rule->reset_methods);
-	snprintf(buf, sizeof(buf), "%u, each step up to %s, %s to %s between them", rule->attempts,
+	snprintf(buf, sizeof(buf), "%u, each step up to %s, %s%s%s between them", rule->attempts,
 		 USEC_TEXT(rule->step_timeout), USEC_TEXT(rule->backoff),
-		 USEC_TEXT(rule->backoff_max));
+		 rule->backoff < rule->backoff_max ? " to " : "",
+		 rule->backoff < rule->backoff_max ? USEC_TEXT(rule->backoff_max) : "");
 	print_part(indent, "attempts", buf);
 	if (rule->rate_window) {
-		snprintf(buf, sizeof(buf), "%u recoveries in %s, then it is isolated",
-			 rule->rate_count, USEC_TEXT(rule->rate_window));
+		snprintf(buf, sizeof(buf), "%u recover%s in %s, then it is isolated",
+			 rule->rate_count, rule->rate_count == 1 ? "y" : "ies",
+			 USEC_TEXT(rule->rate_window));
 		print_part(indent, "rate limit", buf);
 	}
 	buf[0] = '\0';

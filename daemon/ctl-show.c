@@ -22,7 +22,7 @@ static void print_line(const char *label, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	printf("%*s: ", LABEL, label);
+	printf("%*s%s ", LABEL, label, label[0] ? ":" : " ");
 	print_wrapped(text, LABEL + 2);
 }
 

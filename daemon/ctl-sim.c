@@ -54,8 +54,8 @@ static bool over_rate_limit(struct sim *sim, struct sim_device *d)
 		if (d->recoveries[i] + d->rule->rate_window > sim->now)
 			recent++;
 	if (recent >= d->rule->rate_count) {
-		set_note(d, "rate limit: recovered %u times within %s already", recent,
-			 USEC_TEXT(d->rule->rate_window));
+		set_note(d, "rate limit: recovered %u time%s within %s already", recent,
+			 recent == 1 ? "" : "s", USEC_TEXT(d->rule->rate_window));
 		return true;
 	}
 	if (d->n_recoveries == ARRAY_SIZE(d->recoveries)) {

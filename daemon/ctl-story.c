@@ -154,7 +154,11 @@ static const char *once(const char *note)
 	const char *colon = strstr(note, ": ");
 	size_t n = colon ? (size_t)(colon - note) + 2 : 0;
 
-	return n && strncmp(note + n, note, n) == 0 ? note + n : note;
+	/* "STEP: " goes when the text begins with the step's name. */
+	if (n && strncmp(note + n, note, n - 2) == 0 &&
+	    (note[2 * n - 2] == ' ' || note[2 * n - 2] == ':'))
+		return note + n;
+	return note;
 }
 
 /* Why nothing is done about it. */

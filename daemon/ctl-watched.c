@@ -178,14 +178,16 @@ static void print_watched(void)
 static void print_policy(const struct machine *m, bool all)
 {
 	char text[POLICY_ERROR_SIZE * 2];
+	size_t n = strlen(m->policy_error);
 
 	if (!m->policy) {
 		print_label("Policy");
 		/* What the daemon has in force instead only it knows. */
 		snprintf(text, sizeof(text),
-			 "has a mistake, and is not in force: %s. Until it is mended, smmu-rasd "
+			 "has a mistake, and is not in force: %s%s Until it is mended, smmu-rasd "
 			 "keeps the last good one, or leaves all devices fenced if it had none",
-			 VISIBLE(m->policy_error));
+			 VISIBLE(m->policy_error),
+			 n > 0 && strchr("?.", m->policy_error[n - 1]) ? "" : ".");
 		print_wrapped(text, LABEL + 2);
 	} else if (all) {
 		print_label("Policy");
@@ -229,10 +231,12 @@ void watched_print(const struct machine *m, bool all)
 	}
 	if (!m->daemon || all) {
 		print_label("Daemon");
-		print_wrapped(m->daemon ? "smmu-rasd runs, and recovers devices that are fenced"
-					: "smmu-rasd does not run; start it with: systemctl start "
-					  "smmu-rasd",
-			      LABEL + 2);
+		print_wrapped(
+			m->daemon && !m->family ? "smmu-rasd runs, and waits for such a kernel"
+			: m->daemon ? "smmu-rasd runs, and recovers devices that are fenced"
+				    : "smmu-rasd does not run; start it with: systemctl start "
+				      "smmu-rasd",
+			LABEL + 2);
 	}
 	print_policy(m, all);
 	if (all)

@@ -35,8 +35,9 @@ static bool over_rate_limit(struct device *d)
 			recent++;
 	if (recent >= d->rule->rate_count) {
 		device_set_note(
-			d, "recovered %u times within %s already, which is the limit of rule %s",
-			recent, USEC_TEXT(d->rule->rate_window), d->rule->name);
+			d, "recovered %u time%s within %s already, which is the limit of rule %s",
+			recent, recent == 1 ? "" : "s", USEC_TEXT(d->rule->rate_window),
+			d->rule->name);
 		return true;
 	}
 	if (record->n_recoveries == STATE_RECOVERIES_MAX) {
