@@ -100,6 +100,36 @@ static const struct object *anonymous_mount(const struct block_search *b, const 
 	return NULL;
 }
 
+/*
+ * The marked device that has the log of an xfs, or its real-time files, which show in its options
+ * only (xfs(5)); or NULL.
+ */
+static const struct object *xfs_part(const struct block_search *b, const struct mount *mount)
+{
+	static const char *const names[] = {"logdev=", "rtdev="};
+
+	if (!streq(mount->type, "xfs") || !mount->options)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *option = mount->options;
+		const struct object *object;
+		char name[PATH_MAX];
+
+		while ((option = strstr(option, names[i])) && option > mount->options &&
+		       option[-1] != ',')
+			option++;
+		if (!option)
+			continue;
+		option += strlen(names[i]);
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(option, ","), option);
+		octal_unescape(name);
+		object = block_of_name(b, name);
+		if (object && object->marked)
+			return object;
+	}
+	return NULL;
+}
+
 /* The marked device that a filesystem is on, or NULL. */
 static const struct object *mounted_from(const struct block_search *b, const struct mount *mount)
 {
@@ -108,6 +138,8 @@ static const struct object *mounted_from(const struct block_search *b, const str
 
 	if (i != SIZE_MAX)
 		return b->block.marked[i];
+	if (xfs_part(b, mount))
+		return xfs_part(b, mount);
 	return mount->number >> 32 == 0 ? anonymous_mount(b, mount, &pool) : NULL;
 }
 
@@ -245,6 +277,8 @@ static void find_mounts(struct block_search *b)
 			if (!b->told[i])
 				object = b->block.marked[i];
 			b->told[i] = true;
+		} else if (xfs_part(b, mount)) {
+			object = xfs_part(b, mount);
 		} else if (mount->number >> 32 == 0) {
 			object = anonymous_mount(b, mount, &pool);
 			if (pool != SIZE_MAX && b->pool_told[pool])

@@ -99,6 +99,7 @@ struct mount {
 	char *target;	 /* as people write it */
 	const char *type;
 	char *source;
+	char *options; /* of the filesystem: "rw,logdev=/dev/sda2" */
 };
 
 struct mounts {

@@ -57,6 +57,8 @@ static bool parse_mount(char *line, struct mount *ret)
 			ret->type = word;
 		else if (dash && field == dash + 2)
 			ret->source = word;
+		else if (dash && field == dash + 3)
+			ret->options = word;
 	}
 	if (!ret->source)
 		return false;

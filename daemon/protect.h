@@ -11,6 +11,9 @@
  *    a guest's disk on a raw device. A rule with "action": "isolate" is for those;
  *  - filesystems other than btrfs, ext4, xfs, f2fs, nilfs2 and erofs that are mounted only in
  *    another mount namespace;
+ *  - the other disks of an f2fs of several, and the journal of an ext4 on a disk of its own: the
+ *    kernel does not tell what they belong to; likewise the log of an xfs if a link such as
+ *    /dev/disk/by-id/... was given for it;
  *  - network filesystems and network disks, unless the default route goes over the card; and what
  *    other network namespaces do with a card that was moved there.
  *

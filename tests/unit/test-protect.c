@@ -100,6 +100,22 @@ START_TEST(nothing_is_in_use)
 }
 END_TEST
 
+START_TEST(finds_the_log_of_an_xfs)
+{
+	mounted("30 1 254:0 / /srv rw - xfs /dev/vda rw,noquota,logdev=/dev/nvme0n1p1\n");
+	ck_assert(check(PROTECT_ALL));
+	ck_assert_str_eq(text, "in use by filesystem /srv (nvme0n1p1)");
+	mounted("30 1 254:0 / /srv rw - xfs /dev/vda rw,rtdev=/dev/nvme0n1,inode64\n");
+	ck_assert(check(PROTECT_ALL));
+	ck_assert_str_eq(text, "in use by filesystem /srv (nvme0n1)");
+	/* Others', and what only looks like it. */
+	mounted("30 1 254:0 / /srv rw - xfs /dev/vda rw,logdev=/dev/vda\n"
+		"31 1 254:0 / /home rw - xfs /dev/vda rw,xlogdev=/dev/nvme0n1p1\n"
+		"32 1 0:77 / /mnt rw - fuse x rw,logdev=/dev/nvme0n1p1\n");
+	ck_assert(!check(PROTECT_ALL));
+}
+END_TEST
+
 START_TEST(finds_a_mounted_partition)
 {
 	mounted(MOUNT("259:1", "/dev/nvme0n1p1"));
@@ -509,6 +525,7 @@ Suite *protect_suite(void)
 	tcase_add_checked_fixture(c, setup, unit_host_teardown);
 	tcase_add_test(c, nothing_is_in_use);
 	tcase_add_test(c, finds_a_mounted_partition);
+	tcase_add_test(c, finds_the_log_of_an_xfs);
 	tcase_add_test(c, finds_a_mount_by_its_source);
 	tcase_add_test(c, believes_no_source_of_fuse);
 	tcase_add_test(c, shows_a_hostile_mount_point);
