@@ -8,7 +8,7 @@ from testbed import proof
 from testbed.guest import WITHOUT_DAEMON
 from testbed.scenario import check
 
-DEVICES = "group/ats-test*8/ats-test*8/ats-test*8/ats-test*8,ats-test:4,nvme"
+DEVICES = "group/ats-test*8/ats-test*8/ats-test*8/ats-test*8,ats-test:8,nvme"
 FLAVOURS = ("strict", "irqs-off", "softirq", "hardirq", "reclaim", "pasid", "sva", "lazy")
 BED = {"kernel": "patched", "devices": DEVICES, "append": WITHOUT_DAEMON}
 
