@@ -95,7 +95,8 @@ def pager_shows_it_and_can_be_switched_off(b):
     check("PAGED" not in on_terminal(b, 80, "--no-pager", **pager)[0], "no pager")
     # Who got root for this one command must not get a shell from a pager.
     if os.geteuid() == 0:
-        check("PAGED" not in on_terminal(b, 80, SUDO_UID="1000", **pager)[0], "a pager of the user's")
+        check("PAGED" not in on_terminal(b, 80, answer="q", SUDO_UID="1000", **pager)[0],
+              "a pager of the user's")
 
 
 @test

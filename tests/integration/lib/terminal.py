@@ -4,6 +4,8 @@
 import fcntl
 import os
 import pty
+import select
+import signal
 import struct
 import termios
 
@@ -29,6 +31,10 @@ def on_terminal(b, width, *args, answer=None, **env):
         os.write(master, answer.encode())
     output = b""
     while True:
+        if not select.select([master], [], [], 120)[0]:  # a pager that waits for a key waits for ever
+            os.kill(pid, signal.SIGKILL)
+            output += b"(on_terminal: nothing came for two minutes)"
+            break
         try:
             data = os.read(master, 65536)
         except OSError:  # the other end is closed
