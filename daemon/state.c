@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <sys/sysmacros.h>
 
 #include "host.h"
@@ -41,9 +42,13 @@ static int make_directories(void)
 	return 0;
 }
 
+/* Two seconds. */
+#define LOCK_TRIES 100
+
 int state_open(void)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	const struct timespec moment = {.tv_nsec = 20000000};
 	char path[512];
 	int r = make_directories();
 
@@ -53,8 +58,18 @@ int state_open(void)
 	/* Whoever may read it may keep a daemon from starting, with a read lock. */
 	if (lock_fd < 0 || fchmod(lock_fd, 0600) < 0)
 		return -errno;
-	if (fcntl(lock_fd, F_OFD_SETLK, &lock) < 0)
-		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+	/*
+	 * A worker of a daemon that was killed has inherited the lock, if it was forked so lately
+	 * that it has not closed what it does not need: it is about to. Nothing else waits for us
+	 * yet.
+	 */
+	for (unsigned int tries = 0; fcntl(lock_fd, F_OFD_SETLK, &lock) < 0; tries++) {
+		if (errno != EAGAIN && errno != EACCES)
+			return -errno;
+		if (tries == LOCK_TRIES)
+			return -EBUSY;
+		nanosleep(&moment, NULL);
+	}
 	return 0;
 }
 
