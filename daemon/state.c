@@ -6,8 +6,8 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
 #include "host.h"
 
