@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../unit/fake-routes.h"
 #include "host.h"
 
 /* A message type that no family has. */
@@ -88,21 +89,7 @@ int host_netlink_join(int fd, uint32_t group)
 int host_route_dump(unsigned char family,
 		    int (*handler)(const void *data, size_t size, void *userdata), void *userdata)
 {
-	_Alignas(struct nlmsghdr) char answer[16384];
-	char path[300];
-	size_t n;
-	FILE *f;
-	int r;
-
-	/* The bytes that the kernel would send. */
-	snprintf(path, sizeof(path), "%s/routes%u", host_dir(HOST_PROC), family);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	n = fread(answer, 1, sizeof(answer), f);
-	fclose(f);
-	r = handler(answer, n, userdata);
-	return r == 1 ? 0 : r;
+	return fake_route_dump(family, handler, userdata);
 }
 
 int host_uevents_open(void)
