@@ -4,6 +4,7 @@
 #include <stdarg.h>
 
 #include "ctl-show.h"
+#include "host.h"
 #include "protect.h"
 #include "sysfs.h"
 
@@ -166,7 +167,8 @@ static void advise_protected(struct advisor *a, const struct story *story)
 		command(advise(a,
 			       "Without stopping anything, since steps \"reset\", \"verify\" would "
 			       "keep it: a rule with \"steps\": [\"reset\", \"verify\"] in "
-			       "/etc/smmu-rasd/policy.d/, then:"),
+			       "%s/policy.d/, then:",
+			       host_dir(HOST_ETC)),
 			"smmu-rasctl policy check && systemctl reload smmu-rasd");
 	command(advise(a, "Or lose it (unsaved data of these is lost):"),
 		"smmu-rasctl recover --force %s", dev);
