@@ -74,15 +74,6 @@ static int enumerate(sd_bus *bus _unused_, const char *prefix _unused_, void *us
 
 /* --- what changed ---------------------------------------------------------------------------- */
 
-uint64_t bus_print(uint64_t print, const void *data, size_t size)
-{
-	const unsigned char *s = data;
-
-	for (size_t i = 0; i < size; i++)
-		print = (print ^ s[i]) * UINT64_C(0x100000001b3);
-	return print;
-}
-
 /* us of CLOCK_REALTIME; remembered, because the two clocks are never read at the same instant. */
 static uint64_t fence_time(struct device *d)
 {
@@ -152,18 +143,18 @@ _Static_assert(ARRAY_SIZE(sources) == BUS_DEVICE_PROPERTIES, "bus.h has the numb
 
 static uint64_t print_of(const struct device *d, const struct source *source)
 {
-	uint64_t print = BUS_PRINT_INIT;
+	uint64_t print = HASH_INIT;
 
 	for (size_t i = 0; i < 2 && source->size[i] > 0; i++) {
 		const char *value = (const char *)d + source->offset[i];
 
-		print = bus_print(print, value,
-				  source->size[i] == TEXT ? strlen(value) + 1 : source->size[i]);
+		print = hash_bytes(print, value,
+				   source->size[i] == TEXT ? strlen(value) + 1 : source->size[i]);
 	}
 	/* A full history loses its first entry for each new one. */
 	if (source == &sources[HISTORY] && d->record.n_history > 0)
-		print = bus_print(print, &d->record.history[d->record.n_history - 1],
-				  sizeof(d->record.history[0]));
+		print = hash_bytes(print, &d->record.history[d->record.n_history - 1],
+				   sizeof(d->record.history[0]));
 	return print;
 }
 

@@ -82,10 +82,6 @@ int bus_device_path(const struct device *d, char **ret);
 int bus_act_recover(struct bus *b, sd_bus_message *call, const char *dev, bool force, uint32_t uid);
 int bus_act_isolate(struct bus *b, sd_bus_message *call, const char *dev, uint32_t uid);
 
-/* A 64-bit FNV-1a hash over @size bytes, going on from @print; BUS_PRINT_INIT to begin. */
-#define BUS_PRINT_INIT UINT64_C(0xcbf29ce484222325)
-uint64_t bus_print(uint64_t print, const void *data, size_t size);
-
 /* --- bus-auth.c ------------------------------------------------------------------------------ */
 
 /* Does what the caller wants, and answers @call. Returns 0 or -errno, which is then the answer. */

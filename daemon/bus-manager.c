@@ -19,7 +19,7 @@ void bus_manager_count(const struct manager *m, struct bus_counts *ret)
 	bool family = m->events.family != 0;
 	const char *sources = m->policy->sources ? m->policy->sources : "";
 
-	*ret = (struct bus_counts){.print = BUS_PRINT_INIT};
+	*ret = (struct bus_counts){.print = HASH_INIT};
 	foreach_device (d, &m->devices, all) {
 		if (d->kernel.state == IOMMU_RAS_STATE_FENCED ||
 		    d->kernel.state == IOMMU_RAS_STATE_SANITIZED)
@@ -30,15 +30,17 @@ void bus_manager_count(const struct manager *m, struct bus_counts *ret)
 		if (d->record.state == RECOVERY_ISOLATED)
 			ret->isolated++;
 	}
-	ret->print = bus_print(ret->print, &family, sizeof(family));
-	ret->print = bus_print(ret->print, &m->policy_refused, sizeof(m->policy_refused));
-	ret->print = bus_print(ret->print, sources, strlen(sources));
-	ret->print = bus_print(ret->print, m->policy_error, strlen(m->policy_error));
+	ret->print = hash_bytes(ret->print, &family, sizeof(family));
+	ret->print = hash_bytes(ret->print, &m->policy_refused, sizeof(m->policy_refused));
+	ret->print = hash_bytes(ret->print, sources, strlen(sources));
+	ret->print = hash_bytes(ret->print, m->policy_error, strlen(m->policy_error));
+	ret->print = hash_bytes(ret->print, &m->force.digest, sizeof(m->force.digest));
+	ret->print = hash_bytes(ret->print, &m->force.read, sizeof(m->force.read));
 }
 
 int bus_manager_tell(struct bus *b, const struct bus_counts *now)
 {
-	char *names[8];
+	char *names[12];
 	size_t n = 0;
 
 	if (now->fenced != b->told.fenced)
@@ -52,6 +54,8 @@ int bus_manager_tell(struct bus *b, const struct bus_counts *now)
 		names[n++] = (char *)(uintptr_t) "PolicyFiles";
 		names[n++] = (char *)(uintptr_t) "PolicyRefused";
 		names[n++] = (char *)(uintptr_t) "PolicyError";
+		names[n++] = (char *)(uintptr_t) "PolicyTime";
+		names[n++] = (char *)(uintptr_t) "PolicyDigest";
 	}
 	names[n] = NULL;
 	b->told = *now;
@@ -136,6 +140,26 @@ static int get_policy_error(sd_bus *bus _unused_, const char *path _unused_,
 			: "");
 }
 
+static int get_policy_time(sd_bus *bus _unused_, const char *path _unused_,
+			   const char *iface _unused_, const char *property _unused_,
+			   sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
+{
+	const struct bus *b = userdata;
+
+	return sd_bus_message_append(reply, "t", b->manager->force.read);
+}
+
+static int get_policy_digest(sd_bus *bus _unused_, const char *path _unused_,
+			     const char *iface _unused_, const char *property _unused_,
+			     sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
+{
+	const struct bus *b = userdata;
+	uint64_t digest = b->manager->force.digest;
+	char text[POLICY_DIGEST_SIZE];
+
+	return sd_bus_message_append(reply, "s", digest ? policy_digest_text(digest, text) : "");
+}
+
 /* --- methods --------------------------------------------------------------------------------- */
 
 /* What people paste is understood, as by smmu-rasctl. Returns @text if it is no PCI address. */
@@ -214,6 +238,9 @@ static const sd_bus_vtable vtable[] = {
 	SD_BUS_PROPERTY("PolicyRefused", "b", get_policy_refused, 0,
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("PolicyError", "s", get_policy_error, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PolicyTime", "t", get_policy_time, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PolicyDigest", "s", get_policy_digest, 0,
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("Fenced", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("Recovering", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

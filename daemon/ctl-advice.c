@@ -178,7 +178,7 @@ static void advise_protected(struct advisor *a, const struct story *story)
 static void advise_isolate_all(struct advisor *a, const struct story *story,
 			       const struct machine *m)
 {
-	if (m->policy)
+	if (m->policy || m->policy_hidden)
 		command(advise(a,
 			       "smmu-rasd had to refuse its policy, and leaves all devices fenced. "
 			       "What is on disk now is good; have it read again:"),

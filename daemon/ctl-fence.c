@@ -48,11 +48,14 @@ static int ask_kernel(uint8_t command, const char *what, const char *name)
 static void tell_rule(const struct machine *m, const struct device_subject *s)
 {
 	const struct rule *rule = m->policy ? policy_match(m->policy, &s->match) : NULL;
+	char text[MACHINE_POLICY_TEXT_SIZE];
 	char steps[256];
 
 	if (!rule)
-		fprintf(stderr,
-			"  The policy on disk has a mistake; run: smmu-rasctl policy check\n");
+		fprintf(stderr, m->policy_hidden ? "  By which rule it would be recovered only "
+						   "root can see.\n"
+						 : "  The policy on disk has a mistake; run: "
+						   "smmu-rasctl policy check\n");
 	else if (rule->action == ACTION_RECOVER)
 		fprintf(stderr, "  %s by rule %s (%s): %s; %u attempt%s.\n",
 			m->daemon ? "smmu-rasd would recover it"
@@ -64,6 +67,9 @@ static void tell_rule(const struct machine *m, const struct device_subject *s)
 		fprintf(stderr, "  %sRule %s (%s) says %s: it would stay fenced.%s\n",
 			color(COLOR_BAD), VISIBLE(rule->name), VISIBLE(rule->origin),
 			action_name(rule->action), color(COLOR_NONE));
+	if (machine_policy_stale(m))
+		fprintf(stderr, "  %sBut: %s%s\n", color(COLOR_BAD),
+			machine_policy_text(m, text, sizeof(text)), color(COLOR_NONE));
 }
 
 /* Would the daemon refuse to take off the driver, or to reset, as it does when it is fenced? */
@@ -181,8 +187,7 @@ int ctl_fence(const struct ctl *ctl, int argc, char **argv)
 
 	if (r != CTL_OK)
 		return r;
-	if (policy_load(&m.policy, m.policy_error) < 0)
-		m.policy = NULL;
+	machine_read_policy(&m);
 	r = show_read(name, &story, &m, text, sizeof(text));
 	if (r == CTL_NO_FAMILY) {
 		(void)ctl_no_family();

@@ -290,8 +290,7 @@ static int conclude(struct follow *f)
 	size_t n;
 	int r = CTL_NOT_WELL;
 
-	if (policy_load(&m.policy, m.policy_error) < 0)
-		m.policy = NULL;
+	machine_read_policy(&m);
 	(void)show_read(f->dev, &story, &m, text, sizeof(text));
 	if (f->want_isolated && story.verdict == VERDICT_ISOLATED)
 		r = CTL_OK;

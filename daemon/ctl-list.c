@@ -72,7 +72,7 @@ static void print_attention(const struct machine *m, size_t bad)
 static void print_summary(const struct machine *m, size_t shown)
 {
 	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
-	char text[POLICY_ERROR_SIZE + 160];
+	char text[MACHINE_SUMMARY_SIZE];
 	int status = machine_summary(m, text, sizeof(text));
 
 	if (bad > 0) {
@@ -94,7 +94,7 @@ static void print_summary(const struct machine *m, size_t shown)
 		printf("%sNo device is fenced, but smmu-rasd does not run: nobody would recover "
 		       "one.%s\n",
 		       color(COLOR_BAD), color(COLOR_NONE));
-	else if (!m->policy)
+	else if (!m->policy && !m->policy_hidden)
 		printf("%sNo device is fenced, but the policy on disk has a mistake.%s\n",
 		       color(COLOR_BAD), color(COLOR_NONE));
 	else

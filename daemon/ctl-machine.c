@@ -160,8 +160,7 @@ int machine_read(struct machine *m)
 		return r;
 	(void)state_load_all(add_record, m);
 	read_recovered(m);
-	if (policy_load(&m->policy, m->policy_error) < 0)
-		m->policy = NULL;
+	machine_read_policy(m);
 	if (m->no_memory)
 		return ctl_no_memory();
 	for (size_t i = 0; i < m->n; i++)

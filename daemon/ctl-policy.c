@@ -126,14 +126,39 @@ static int check(const struct ctl *ctl, int argc, char **argv)
 	return r != CTL_OK ? r : good ? CTL_OK : CTL_FAILURE;
 }
 
-static int load(const struct ctl *ctl, struct policy **ret)
+/*
+ * The policy on disk, as @m.policy. Of one below --root it is not known whether it is in force.
+ * Returns an exit status, having said what is wrong.
+ */
+static int load(const struct ctl *ctl, struct machine *m)
 {
-	char error[POLICY_ERROR_SIZE];
-	int r = rule_load_policy(ctl, ret, error);
+	char text[MACHINE_POLICY_TEXT_SIZE];
 
-	if (r < 0)
-		print_mistake(error);
-	return r < 0 ? CTL_FAILURE : CTL_OK;
+	*m = (struct machine){.daemon = !ctl->root && state_daemon_runs()};
+	if (ctl->root) {
+		if (rule_load_policy(ctl, &m->policy, m->policy_error) < 0)
+			m->policy = NULL;
+	} else {
+		machine_read_policy(m);
+	}
+	if (m->policy)
+		return CTL_OK;
+	print_mistake(m->policy_error);
+	if (machine_policy_text(m, text, sizeof(text))[0])
+		fprintf(stderr, "%s\n", text);
+	return CTL_FAILURE;
+}
+
+/* That what was printed is not what the daemon does. */
+static void print_stale(const struct machine *m)
+{
+	char text[MACHINE_POLICY_TEXT_SIZE];
+
+	if (!machine_policy_stale(m))
+		return;
+	printf("\n%s", color(COLOR_BUSY));
+	print_wrapped(machine_policy_text(m, text, sizeof(text)), 0);
+	fputs(color(COLOR_NONE), stdout);
 }
 
 /* --- explain ---------------------------------------------------------------------------------- */
@@ -250,9 +275,10 @@ static void print_rest(const struct policy *policy, size_t from)
 	print_wrapped(VISIBLE(text), 18);
 }
 
-static int explain_subject(const struct ctl *ctl, const struct policy *policy, const char *name,
+static int explain_subject(const struct ctl *ctl, const struct machine *m, const char *name,
 			   const struct match_subject *subject, bool fenced)
 {
+	const struct policy *policy = m->policy;
 	json_t *tried = json_array();
 	json_t *json;
 	size_t i;
@@ -282,6 +308,7 @@ static int explain_subject(const struct ctl *ctl, const struct policy *policy, c
 		json_object_set_new(json, "fenced", json_boolean(fenced));
 		json_object_set_new(json, "rule", json_string(policy->rules[i]->name));
 		json_object_set_new(json, "tried", tried);
+		json_object_set_new(json, "policy_in_force", machine_policy_json(m));
 		return ctl_print_json(ctl, json);
 	}
 	json_decref(tried);
@@ -289,6 +316,7 @@ static int explain_subject(const struct ctl *ctl, const struct policy *policy, c
 	       color(COLOR_NONE), VISIBLE(policy->rules[i]->origin));
 	rule_print(policy->rules[i], 7);
 	print_rest(policy, i + 1);
+	print_stale(m);
 	return CTL_OK;
 }
 
@@ -300,7 +328,6 @@ static int explain(const struct ctl *ctl, const char *device)
 		.match = {.values = {
 				  [MATCH_REASON] = ras_reason_name(IOMMU_RAS_REASON_ATC_TIMEOUT),
 			  }}};
-	struct policy *policy = NULL;
 	char name[PCI_NAME_SIZE] = "";
 	char text[160];
 	bool fenced = false;
@@ -323,10 +350,10 @@ static int explain(const struct ctl *ctl, const char *device)
 				"01:00.0, or: smmu-rasctl policy explain --driver=nvme\n");
 		return CTL_USAGE;
 	}
-	r = load(ctl, &policy);
+	r = load(ctl, &m);
 	if (r == CTL_OK)
-		r = explain_subject(ctl, policy, device ? name : NULL, &s.match, fenced);
-	policy_unref(policy);
+		r = explain_subject(ctl, &m, device ? name : NULL, &s.match, fenced);
+	policy_unref(m.policy);
 	return r;
 }
 
@@ -334,10 +361,12 @@ static int explain(const struct ctl *ctl, const char *device)
 
 static int show(const struct ctl *ctl)
 {
-	struct policy *policy = NULL;
+	struct machine m;
 	json_t *rules = json_array();
+	char digest[POLICY_DIGEST_SIZE];
 	char match[512];
-	int r = load(ctl, &policy);
+	int r = load(ctl, &m);
+	const struct policy *policy = m.policy;
 
 	if (r != CTL_OK) {
 		json_decref(rules);
@@ -363,11 +392,16 @@ static int show(const struct ctl *ctl)
 		rule_print(rule, 2);
 	}
 	if (ctl->json)
-		r = ctl_print_json(ctl, json_pack("{s:s?, s:I, s:O}", "sources", policy->sources,
-						  "max_parallel", (json_int_t)policy->max_parallel,
-						  "rules", rules));
+		r = ctl_print_json(ctl, json_pack("{s:s?, s:I, s:O, s:s, s:o}", "sources",
+						  policy->sources, "max_parallel",
+						  (json_int_t)policy->max_parallel, "rules", rules,
+						  "digest",
+						  policy_digest_text(policy_digest(policy), digest),
+						  "in_force", machine_policy_json(&m)));
+	else
+		print_stale(&m);
 	json_decref(rules);
-	policy_unref(policy);
+	policy_unref(m.policy);
 	return r;
 }
 

@@ -79,11 +79,16 @@ static void print_recovery(const struct story *story, const struct machine *m)
 static void print_rule(const struct device_subject *s, const struct machine *m)
 {
 	const struct rule *rule;
+	char text[MACHINE_POLICY_TEXT_SIZE];
 	char steps[256];
 
 	if (!m->policy) {
-		print_line("Rule", "not known, the policy on disk has a mistake: %s",
+		print_line("Rule",
+			   m->policy_hidden ? "not known, only root can read the policy: %s"
+					    : "not known, the policy on disk has a mistake: %s",
 			   VISIBLE(m->policy_error));
+		if (machine_policy_text(m, text, sizeof(text))[0])
+			print_line("", "%s", text);
 		return;
 	}
 	rule = policy_match(m->policy, &s->match);
@@ -94,6 +99,8 @@ static void print_rule(const struct device_subject *s, const struct machine *m)
 	else
 		print_line("Rule", "%s (%s): %s", VISIBLE(rule->name), VISIBLE(rule->origin),
 			   action_name(rule->action));
+	if (machine_policy_stale(m))
+		print_line("", "%s", machine_policy_text(m, text, sizeof(text)));
 }
 
 const char *show_steps(const struct rule *rule, char *buf, size_t size)
@@ -362,6 +369,7 @@ static int print_json(const struct ctl *ctl, const struct story *story, const st
 	json_object_set_new(json, "physical_function", ctl_json_text(t->pf));
 	json_object_set_new(json, "group_members", list_json(&t->group));
 	json_object_set_new(json, "rule", rule_json(s, m));
+	json_object_set_new(json, "policy_in_force", machine_policy_json(m));
 	json_object_set_new(json, "daemon_running", json_boolean(m->daemon));
 	json_object_set_new(json, "in_use", json_boolean(show_users(dev, users, sizeof(users))));
 	json_object_set_new(json, "users", ctl_json_text(users));
@@ -472,8 +480,7 @@ int ctl_show(const struct ctl *ctl, int argc, char **argv)
 	if (r != CTL_OK)
 		return r;
 	m.daemon = state_daemon_runs();
-	if (policy_load(&m.policy, m.policy_error) < 0)
-		m.policy = NULL;
+	machine_read_policy(&m);
 	r = show_read(name, &story, &m, text, sizeof(text));
 	topology_read(&t, name);
 	show_subject(&s, &story);

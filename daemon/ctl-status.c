@@ -41,7 +41,6 @@ int machine_summary(const struct machine *m, char *text, size_t size)
 	size_t busy = machine_count(m, VERDICT_BACKOFF, VERDICT_BUSY);
 	size_t ignored = machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED);
 	size_t recovered = machine_count(m, VERDICT_RECOVERED, VERDICT_RECOVERED);
-	char what[128];
 
 	if (bad > 0 && bad == unattended) {
 		tell_unattended(m, bad, text, size);
@@ -66,28 +65,42 @@ int machine_summary(const struct machine *m, char *text, size_t size)
 			snprintf(text, size, "no device is fenced, but smmu-rasd does not run");
 		return CTL_UNWATCHED;
 	}
-	tell_busy(m, what, sizeof(what));
-	if (!m->policy) {
-		snprintf(text, size, "%s%sthe policy on disk has a mistake: %s", what,
-			 what[0] ? "; " : "", m->policy_error);
-		return CTL_UNWATCHED;
-	}
+	/* Also with a policy that has a mistake: who follows a recovery waits for its end. */
 	if (busy > 0) {
-		snprintf(text, size, "%s", what);
+		tell_busy(m, text, size);
 		return CTL_RECOVERING;
 	}
 	if (ignored > 0)
 		snprintf(text, size, "%zu device%s fenced, ignored by policy; %zu recovered lately",
 			 ignored, ignored == 1 ? " stays" : "s stay", recovered);
+	else if (!m->policy && !m->policy_hidden)
+		snprintf(text, size, "no device is fenced");
 	else
 		snprintf(text, size, "all is well; %zu device%s recovered lately", recovered,
 			 recovered == 1 ? "" : "s");
-	return CTL_OK;
+	return m->policy || m->policy_hidden ? CTL_OK : CTL_UNWATCHED;
+}
+
+/* What is to be known about the policy, behind the sentence in @text. */
+static void add_policy(const struct machine *m, char *text, size_t size)
+{
+	char more[MACHINE_POLICY_TEXT_SIZE];
+	size_t used = strlen(text);
+
+	if (!m->policy && !m->policy_hidden) {
+		snprintf(text + used, size - used, "; the policy on disk has a mistake: %s",
+			 m->policy_error);
+	} else if (machine_policy_stale(m)) {
+		machine_policy_text(m, more, sizeof(more));
+		more[0] = more[0] == 'T' ? 't' : more[0];
+		snprintf(text + used, size - used, "; %s", more);
+	}
 }
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv)
 {
-	char text[POLICY_ERROR_SIZE + 160];
+	char text[MACHINE_SUMMARY_SIZE + POLICY_ERROR_SIZE + MACHINE_POLICY_TEXT_SIZE];
+	char visible[2 * sizeof(text)];
 	struct machine m;
 	int r;
 	int status;
@@ -105,12 +118,13 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
 		return r;
 	}
 	status = machine_summary(&m, text, sizeof(text));
+	add_policy(&m, text, sizeof(text));
 	if (ctl->json)
 		r = ctl_print_json(
 			ctl,
 			json_pack(
-				"{s:i, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b}", "status", status,
-				"summary", ctl_json_text(text), "attention",
+				"{s:i, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:o}", "status",
+				status, "summary", ctl_json_text(text), "attention",
 				(json_int_t)machine_count(&m, VERDICT_STUCK, VERDICT_UNATTENDED),
 				"recovering",
 				(json_int_t)machine_count(&m, VERDICT_BACKOFF, VERDICT_BUSY),
@@ -119,9 +133,10 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
 				"recovered",
 				(json_int_t)machine_count(&m, VERDICT_RECOVERED, VERDICT_RECOVERED),
 				"kernel_support", m.family, "daemon_running", m.daemon,
-				"policy_good", m.policy != NULL));
+				"policy_good", m.policy != NULL, "policy_in_force",
+				machine_policy_json(&m)));
 	else
-		puts(VISIBLE(text));
+		puts(str_visible(visible, sizeof(visible), text));
 	machine_clear(&m);
 	return r == CTL_OK ? status : r;
 }

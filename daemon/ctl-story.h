@@ -5,6 +5,7 @@
 
 #include "ctl-output.h"
 #include "ctl.h"
+#include "policy-force.h"
 
 /* What a device needs, the most urgent first. */
 enum verdict {
@@ -28,11 +29,22 @@ struct story {
 	unsigned int attempts_max; /* of the rule it is recovered by; 0: not known */
 };
 
+/* The policy on disk, as the daemon sees it. */
+enum standing {
+	STANDING_UNKNOWN,  /* no daemon tells what it goes by, or the files may not be read */
+	STANDING_IN_FORCE, /* it is the one that the daemon goes by */
+	STANDING_CHANGED,  /* it is good, but the daemon has not read it again */
+	STANDING_REFUSED,  /* likewise, after the daemon had to refuse an earlier one */
+	STANDING_BAD,	   /* it has a mistake, and the daemon goes by something else */
+};
+
 struct machine {
 	bool family;	       /* this kernel fences devices */
 	bool daemon;	       /* smmu-rasd runs */
 	struct policy *policy; /* what is on disk; NULL when it cannot be used */
 	char policy_error[POLICY_ERROR_SIZE];
+	bool policy_hidden; /* that is because only others may read it */
+	enum standing standing;
 	struct story *stories; /* the most urgent first */
 	size_t n;
 	size_t size;
@@ -47,11 +59,22 @@ struct machine {
 int machine_read(struct machine *m);
 void machine_clear(struct machine *m);
 
+/* Fills .policy, .policy_error, .policy_hidden and .standing; .daemon has to be filled. */
+void machine_read_policy(struct machine *m);
+/* Is another policy in force than the good one on disk? */
+bool machine_policy_stale(const struct machine *m);
+/* What there is to say about that, and how it is cured; "" for nothing. Returns @buf. */
+const char *machine_policy_text(const struct machine *m, char *buf, size_t size);
+#define MACHINE_POLICY_TEXT_SIZE 320
+/* The JSON object for it: "standing"*, "read"*, "refused"*, "digest"*. */
+json_t *machine_policy_json(const struct machine *m);
+
 /* How many stories there are of @first to @last. */
 size_t machine_count(const struct machine *m, enum verdict first, enum verdict last);
 
-/* One sentence about all of it, into @text of @size bytes. Returns the exit status of status. */
+/* One sentence about all devices, into @text of @size bytes. Returns the exit status of status. */
 int machine_summary(const struct machine *m, char *text, size_t size);
+#define MACHINE_SUMMARY_SIZE 256
 
 /* Fills .verdict and .attempts_max from the rest. */
 void story_judge(struct story *story, const struct machine *m);

@@ -117,10 +117,11 @@ json_t *watched_devices_json(void)
 
 json_t *watched_policy_json(const struct machine *m)
 {
-	return json_pack("{s:b, s:o, s:o, s:I}", "good", m->policy != NULL, "error",
+	return json_pack("{s:b, s:o, s:o, s:I, s:o}", "good", m->policy != NULL, "error",
 			 ctl_json_text(m->policy ? "" : m->policy_error), "sources",
 			 ctl_json_text(m->policy && m->policy->sources ? m->policy->sources : ""),
-			 "rules", (json_int_t)(m->policy ? m->policy->n_rules - 1 : 0));
+			 "rules", (json_int_t)(m->policy ? m->policy->n_rules - 1 : 0), "in_force",
+			 machine_policy_json(m));
 }
 
 /* --- for people ------------------------------------------------------------------------------- */
@@ -178,23 +179,39 @@ static void print_watched(void)
 static void print_policy(const struct machine *m, bool all)
 {
 	char text[POLICY_ERROR_SIZE * 2];
+	char force[MACHINE_POLICY_TEXT_SIZE];
 	size_t n = strlen(m->policy_error);
 
-	if (!m->policy) {
+	machine_policy_text(m, force, sizeof(force));
+	if (m->policy_hidden) {
+		if (!all)
+			return;
 		print_label("Policy");
-		/* What the daemon has in force instead only it knows. */
-		snprintf(text, sizeof(text),
-			 "has a mistake, and is not in force: %s%s Until it is mended, smmu-rasd "
-			 "keeps the last good one, or leaves all devices fenced if it had none",
-			 VISIBLE(m->policy_error),
-			 n > 0 && strchr("?.", m->policy_error[n - 1]) ? "" : ".");
+		snprintf(text, sizeof(text), "only root can read it: %s", VISIBLE(m->policy_error));
 		print_wrapped(text, LABEL + 2);
+	} else if (!m->policy) {
+		print_label("Policy");
+		if (force[0] == '\0')
+			str_copy(force, sizeof(force),
+				 "Until it is mended, smmu-rasd goes by the last good one, or "
+				 "leaves all devices fenced if it had none");
+		snprintf(text, sizeof(text), "has a mistake, and is not in force: %s%s %s",
+			 VISIBLE(m->policy_error),
+			 n > 0 && strchr("?.", m->policy_error[n - 1]) ? "" : ".", force);
+		print_wrapped(text, LABEL + 2);
+		return;
 	} else if (all) {
 		print_label("Policy");
 		snprintf(text, sizeof(text), "%s, %zu rule%s",
 			 m->policy->sources ? VISIBLE(m->policy->sources) : "built in",
 			 m->policy->n_rules - 1, m->policy->n_rules == 2 ? "" : "s");
 		print_wrapped(text, LABEL + 2);
+	}
+	if (force[0]) {
+		print_label(all ? "" : "Policy");
+		fputs(color(COLOR_BUSY), stdout);
+		print_wrapped(force, LABEL + 2);
+		fputs(color(COLOR_NONE), stdout);
 	}
 }
 

@@ -8,7 +8,7 @@
 /* Prints what is not as it should be; with @all also what is. */
 void watched_print(const struct machine *m, bool all);
 
-/* {"good", "error"*, "sources"*, "rules"} of the policy on disk. */
+/* {"good", "error"*, "sources"*, "rules", "in_force"} of the policy on disk. */
 json_t *watched_policy_json(const struct machine *m);
 /* The devices with ATS enabled, or null when that may not be read (root may). */
 json_t *watched_devices_json(void);

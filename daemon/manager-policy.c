@@ -39,6 +39,46 @@ static bool kept_policy(struct policy **ret)
 	return r >= 0;
 }
 
+/* What an earlier daemon told about the policy that was kept is true of it still. */
+static void force_kept(struct manager *m, bool kept)
+{
+	if (policy_force_load(&m->force) < 0 || m->force.origin == FORCE_NOTHING || !kept)
+		m->force = (struct policy_force){.origin = FORCE_NOTHING};
+	if (kept)
+		m->force.origin = FORCE_KEPT;
+}
+
+/* Nobody but people need it. */
+static void tell_force(const struct manager *m)
+{
+	int r = policy_force_save(&m->force);
+
+	if (r < 0)
+		log_debug("Cannot write /run/smmu-rasd/policy.state: %s", strerror(-r));
+}
+
+static int refuse_policy(struct manager *m, int r)
+{
+	const char *consequence = "The policy in force stays";
+	struct log_record record;
+
+	if (!m->policy) {
+		bool kept = kept_policy(&m->policy);
+
+		force_kept(m, kept);
+		consequence = kept ? "The last good one is in force, which was kept in "
+				     "/run/smmu-rasd, until this is mended and systemctl reload "
+				     "smmu-rasd is run"
+				   : "There is no policy to start with: devices stay fenced until "
+				     "this is mended and systemctl reload smmu-rasd is run";
+	}
+	m->force.refused = now_usec(CLOCK_REALTIME);
+	tell_force(m);
+	log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
+	log_record_send(&record, "%s. %s", m->policy_error, consequence);
+	return m->policy ? r : isolating_policy(&m->policy);
+}
+
 int manager_load_policy(struct manager *m)
 {
 	struct policy *policy = NULL;
@@ -46,20 +86,8 @@ int manager_load_policy(struct manager *m)
 	int r = policy_load(&policy, m->policy_error);
 
 	m->policy_refused = r < 0;
-	if (r < 0) {
-		const char *consequence = "The policy in force stays";
-
-		if (!m->policy && kept_policy(&m->policy))
-			consequence = "The last good one is in force, which was kept in "
-				      "/run/smmu-rasd, until this is mended and systemctl reload "
-				      "smmu-rasd is run";
-		else if (!m->policy)
-			consequence = "There is no policy to start with: devices stay fenced until "
-				      "this is mended and systemctl reload smmu-rasd is run";
-		log_record_init(&record, LOG_ERR, MESSAGE_POLICY_REFUSED);
-		log_record_send(&record, "%s. %s", m->policy_error, consequence);
-		return m->policy ? r : isolating_policy(&m->policy);
-	}
+	if (r < 0)
+		return refuse_policy(m, r);
 	policy_unref(m->policy);
 	m->policy = policy;
 	r = policy_keep(policy);
@@ -67,6 +95,10 @@ int manager_load_policy(struct manager *m)
 		log_warning("Cannot keep a copy of the policy in /run/smmu-rasd: %s; a daemon that "
 			    "is started while the policy is bad would have none",
 			    strerror(-r));
+	m->force = (struct policy_force){.origin = FORCE_FILES,
+					 .digest = policy_digest(policy),
+					 .read = now_usec(CLOCK_REALTIME)};
+	tell_force(m);
 	policy_drop_texts(policy);
 	log_record_init(&record, LOG_INFO, MESSAGE_POLICY_LOADED);
 	if (policy->sources)

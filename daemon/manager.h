@@ -11,6 +11,7 @@
 
 #include "device.h"
 #include "kernel-link.h"
+#include "policy-force.h"
 
 /* More fenced devices than any machine has; beyond it new ones are only logged. */
 #define DEVICES_MAX 65536
@@ -58,6 +59,7 @@ struct manager {
 	struct policy *policy;
 	bool policy_refused;		      /* the one on disk is not the one in force, */
 	char policy_error[POLICY_ERROR_SIZE]; /* because of this */
+	struct policy_force force;	      /* what is told about the one in force */
 
 	struct device_bucket *buckets;
 	size_t n_buckets;

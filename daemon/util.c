@@ -76,6 +76,15 @@ char *str_chomp(char *s)
 	return s;
 }
 
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
+{
+	const unsigned char *s = data;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ s[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
 uint64_t now_usec(int clock)
 {
 	struct timespec ts = {0};

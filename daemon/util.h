@@ -72,6 +72,13 @@ const char *str_visible(char *dst, size_t size, const char *src);
 /* Takes trailing blanks and newlines off @s, in place. Returns @s. */
 char *str_chomp(char *s);
 
+/*
+ * A 64-bit FNV-1a hash over @size bytes, going on from @hash; HASH_INIT to begin. It tells what is
+ * another one from what is the same, and keeps nobody from making two that look the same.
+ */
+#define HASH_INIT UINT64_C(0xcbf29ce484222325)
+uint64_t hash_bytes(uint64_t hash, const void *data, size_t size);
+
 /* A clock's time in microseconds; @clock as for clock_gettime(2). */
 uint64_t now_usec(int clock);
 
