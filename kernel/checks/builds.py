@@ -10,10 +10,11 @@ from workshop.run import output
 from workshop.ui import Failure
 
 from . import sparse as checker
-from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, targets_for
+from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, sources_for, targets_for
 
 TESTBED = "testbed.config"
-DEBUGGING = ["CONFIG_IOMMU_DEBUGFS=y", "CONFIG_FAULT_INJECTION=y", "CONFIG_FAULT_INJECTION_DEBUG_FS=y"]
+DEBUGGING = ["CONFIG_IOMMU_DEBUGFS=y", "CONFIG_FAULT_INJECTION=y", "CONFIG_FAULT_INJECTION_DEBUG_FS=y",
+             "CONFIG_FAIL_IOMMU_ATC_INV=y", "CONFIG_FAIL_PCI_RESET=y"]
 # Without NET or PCI some options of testbed.config cannot be; they are not what the variant is about.
 VARIANTS = {
     "pci": ("PCI", ["CONFIG_PCI=n"]),
@@ -33,19 +34,14 @@ def lines(name):
     return (CONFIG / name).read_text().splitlines()
 
 
-def x86(series):
-    objects = Objects(series, "x86-64", arch="x86_64")
-    return objects, lambda: objects.configure((HERE / "x86-64.config").read_text().splitlines())
-
-
 def arm64(series, name="arm64", **options):
     objects = Objects(series, name, **options)
     return objects, lambda: objects.configure(lines(TESTBED) + DEBUGGING)
 
 
-def each_patch(series, objects, configure):
+def each_patch(series, objects, configure, targets):
     """Every commit in order, with W=1; a warning that Linux does not have fails each patch that has it."""
-    targets, problems, known = targets_for(series), [], None
+    problems, known = [], None
     for number, commit in enumerate([series.base, *series.commits]):
         series.checkout(commit)
         name = series.patches[number - 1].name if number else f"Linux {series.version}"
@@ -70,12 +66,14 @@ def each_patch(series, objects, configure):
 
 def step_patches_arm64(series):
     """Each patch builds on its own for arm64, with W=1 and no warning that Linux does not have"""
-    return each_patch(series, *arm64(series))
+    return each_patch(series, *arm64(series), targets_for(series))
 
 
 def step_patches_x86_64(series):
-    """Each patch builds on its own for x86-64, with W=1 and no warning that Linux does not have"""
-    return each_patch(series, *x86(series))
+    """Each patch builds on its own for x86-64 with allmodconfig (its files and their users), W=1 and no new warning"""
+    objects = Objects(series, "allmod-x86-64", arch="x86_64")
+    return each_patch(series, objects, lambda: objects.configure(SLOW_EXTRAS, rest="allmodconfig"),
+                      sources_for(series, "x86_64"))
 
 
 def variant(name):
@@ -88,21 +86,12 @@ def variant(name):
         text = (objects.folder / ".config").read_text()
         if re.search(rf"^CONFIG_{symbol}=[ym]$", text, re.M):
             raise Failure(f"CONFIG_{symbol} is on all the same")
-        found = objects.build(existing(objects, targets_for(series)))
+        found = objects.build(targets_for(series))
         if found:
             raise Failure(show(found))
     step.__doc__ = f"It builds for arm64 with no warning where CONFIG_{symbol} is off"
     step.__module__ = __name__
     return f"off-{name}", step
-
-
-def existing(objects, targets):
-    """The targets that the configuration has at all."""
-    chosen = (objects.folder / ".config").read_text()
-    needed = {"drivers/virtio/": "VIRTIO", "drivers/vfio/": "VFIO", "drivers/block/virtio_blk.o": "VIRTIO_BLK",
-              "drivers/net/virtio_net.o": "VIRTIO_NET", "drivers/pci/": "PCI"}
-    return [target for target in targets
-            if target not in needed or re.search(rf"^CONFIG_{needed[target]}=[ym]$", chosen, re.M)]
 
 
 def symbols(path):
@@ -125,7 +114,7 @@ def step_module(series):
     objects = Objects(series, "variant-arm64")
     series.checkout(series.tip)
     objects.configure(lines(TESTBED) + ["CONFIG_ARM_SMMU_V3=m", "CONFIG_ARM_SMMU_V3_KUNIT_TEST=m"])
-    found = objects.build(existing(objects, targets_for(series)))
+    found = objects.build(targets_for(series))
     if found:
         raise Failure(show(found))
     # What modpost would say, without building all of the kernel: of the built-in objects here, what is not exported?

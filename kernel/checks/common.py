@@ -16,6 +16,12 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "config"
 # Who uses what the series changes, whatever it touches itself.
 USERS = ("drivers/vfio/", "drivers/virtio/", "drivers/block/virtio_blk.o", "drivers/net/virtio_net.o")
+# What make would compile, or look for, although the configuration has it not
+NEEDED = {"drivers/virtio/": "VIRTIO", "drivers/vfio/": "VFIO", "drivers/block/virtio_blk.o": "VIRTIO_BLK",
+          "drivers/net/virtio_net.o": "VIRTIO_NET", "drivers/pci/": "PCI", "lib/fault-inject.o": "FAULT_INJECTION",
+          "lib/fault-inject-device.o": "FAULT_INJECTION_DEVICE"}
+MORE_USERS = ("drivers/iommu/dma-iommu.o", "drivers/iommu/iommufd/device.o", "drivers/pci/ats.o", "drivers/pci/iov.o",
+              "drivers/pci/pcie/aer.o", "drivers/pci/hotplug/pciehp_hpc.o", "drivers/vfio/pci/vfio_pci_core.o")
 WARNING = re.compile(r"^(?P<where>[^\s:]+):(?:\d+:)*\s*(?P<text>(?:fatal )?(?:warning|error|note): .*)$|"
                      r"^(?:Warning|WARNING|ERROR): (?P<file>[^\s:]+\.[chS])(?::\d+)*:? (?P<said>.*)$")
 
@@ -117,8 +123,10 @@ class Objects:
         return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
 
     def build(self, targets, *arguments):
-        """Builds targets anew, those that this commit has; returns the warnings as a Counter of (file, text)."""
+        """Builds targets anew, if commit and configuration have them; returns the warnings: Counter of (file, text)."""
+        chosen = linux.options(self.folder / ".config")
         targets = [name for name in targets if name.endswith("/") or (self.series.tree / f"{name[:-2]}.c").exists()]
+        targets = [name for name in targets if name not in NEEDED or f"CONFIG_{NEEDED[name]}" in chosen]
         for target in targets:
             where = self.folder / target
             for each in [where] if target.endswith(".o") else where.rglob("*.o"):
@@ -152,6 +160,15 @@ def targets_for(series):
     kept = [target for target in dict.fromkeys(found)]
     return [target for target in kept if not any(other != target and other.endswith("/") and target.startswith(other)
                                                  for other in kept)]
+
+
+def sources_for(series, arch):
+    """The same for where whole folders would take a day: the files that the series touches, and their users."""
+    found = [name[:-2] + ".o" for name in series.files
+             if name.endswith(".c") and not name.startswith(("tools/", "Documentation/", "samples/"))]
+    # The folder of the SMMUs is not even looked into elsewhere.
+    found = [name for name in found if arch == "arm64" or not name.startswith("drivers/iommu/arm/")]
+    return list(dict.fromkeys([*found, *(name for name in USERS if name.endswith(".o")), *MORE_USERS]))
 
 
 def show(warnings):
