@@ -41,6 +41,11 @@ def wedge(bed, name, device, provoke=None):
     return start
 
 
+def wait_told(bed, device):
+    """Waits until a driver has been told of the fence, and not only keeps quiet: it has switched the device off."""
+    wait_for("the driver to switch the device off", lambda: bed.text(f"cat {pci(device, 'enable')}") == "0")
+
+
 def stop(bed, readers):
     bed.run("sleep 1; pkill -TERM verify-io", check=False)
     return readers.communicate(timeout=60)[0]
@@ -51,6 +56,7 @@ def unbound_under_io(bed, name, device, disk):
     bed.text(f"{VERIFY} fill {disk(bed)}")
     with bed.start(f"{VERIFY} read {disk(bed)} 4 100") as readers:
         wedge(bed, name, device)
+        wait_told(bed, device)
         bound_to = let_go(bed, device)
         said = stop(bed, readers)
     check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
