@@ -17,10 +17,11 @@ from workshop.ui import Failure
 
 from .agent import Agent, Refused
 from .bed import patience
+from .proof import ready
 from .scenario import check
+from .subjects import Device, Function, prove
 
-VERIFY = "/usr/local/lib/testbed/verify-io"
-DEVICES = "nvme:3,virtio-blk:2,virtio-net,igb"
+DEVICES = "nvme:2,virtio-blk:2,virtio-net,igb,group/ats-test*4/ats-test*4,ats-test:2"
 # A fenced disk with I/O in flight has 30 s by default, after which its driver resets it in vain and gives it up. What a
 # busy host makes of 30 s is not what the rounds are about.
 APPEND = ["nvme_core.io_timeout=600"]
@@ -28,105 +29,22 @@ APPEND = ["nvme_core.io_timeout=600"]
 MODES = {"until-reset": 12, "again": 5, "slow": 3, "forever": 4, "reset-late": 2, "reset-fails": 0.4, "by-hand": 2}
 # The nvme driver gives a controller up for good that is fenced again while it is set up after a reset, a minute later.
 NOT_FOR = {"nvme": ("again", "forever", "reset-fails")}
+# All functions of pci-ats-test in a domain wedge in one way, as one page is taken from all of them.
+FUNCTION_MODES = {"until-reset": 6, "slow": 1, "by-hand": 1}
+FLAVOURS = ("strict", "irqs-off", "softirq", "hardirq")
 SLOW_ENOUGH = 400  # ms; the SMMU of the bed gives up after 100
 # Recoveries with their weights, by kind.
 IN_PLACE, BY_BUS, UNBIND, REATTACH = "reset", "bus reset", "unbind, reset, bind", "unbind, reset, reattach, bind"
 DISK = {IN_PLACE: 10, BY_BUS: 5, UNBIND: 2, REATTACH: 1}
 WAYS = {"nvme": DISK, "virtio-blk": DISK, "virtio-net": {UNBIND: 5, REATTACH: 3, "unbind, bus reset, bind": 3},
-        "igb": {UNBIND: 5, REATTACH: 3}, "e1000e": {UNBIND: 5, REATTACH: 3}}
-DAEMON = 0.12  # of the rounds are smmu-rasd's to recover
-AT_ONCE = 0.6  # of the others recover their devices all at once
+        "igb": {UNBIND: 5, REATTACH: 3}, "e1000e": {UNBIND: 5, REATTACH: 3},
+        "ats-test": {IN_PLACE: 5, UNBIND: 3, REATTACH: 2}}
+DAEMON = 0.08  # of the rounds are smmu-rasd's to recover
+AT_ONCE = 0.8  # of the others recover their devices all at once
 
 
 def pick(dice, weights):
     return dice.choices(list(weights), list(weights.values()))[0]
-
-
-class Device:
-    """One device under test, its traffic, and what is known of it."""
-
-    def __init__(self, rounds, known):
-        self.rounds, self.bed, self.agent = rounds, rounds.bed, rounds.agent
-        self.id, self.kind, self.address = known["id"], known["kind"], known["address"]
-        self.net = known["net"]
-        self.driver = self.agent.ask("link", path=f"{self.path}/driver")
-        self.counts, self.process, self.before, self.late = {}, None, 0, 0
-
-    @property
-    def path(self):
-        return f"/sys/bus/pci/devices/{self.address}"
-
-    def start_traffic(self):
-        # It yields to whatever recovers a device: what is to be fast is the round.
-        if self.net:
-            # -p: ping looks at every byte that comes back.
-            line = f"while :; do nice -n 19 ping -n -q -c 50 -i 0.05 -W 1 -s 1400 -p a5c3 {self.host} 2>&1; done | " \
-                   "grep --line-buffered -i 'wrong data\\|dump'"
-            self.process = self.bed.start(line)
-        else:
-            self.disk = self.find_disk()
-            self.agent.sh(f"{VERIFY} fill /dev/{self.disk}")
-            self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} 1 1000000")
-        self.said, self.counts = collections.deque(maxlen=3), {}
-        threading.Thread(target=self._listen, args=(self.process, self.counts, self.said), daemon=True).start()
-
-    @property
-    def host(self):
-        return self.net.replace("0/24", "2")
-
-    def find_disk(self):
-        """The name of the disk: not always the same after a bind, as who still has it open keeps the old one taken."""
-        places = f"{self.path}/nvme/nvme*/nvme*n* {self.path}/virtio*/block/*"
-        self.rounds.wait(f"{self.id}: the disk", lambda: self.agent.sh(f"ls -d {places} 2>/dev/null").strip())
-        return self.agent.sh(f"ls -d {places} 2>/dev/null").strip().rpartition("/")[2]
-
-    def start_again(self):
-        """New readers, after the driver was unbound: the old ones have seen errors, as they should, and nothing else."""
-        if not self.net:
-            self.data_is_right(errors_allowed=True)
-            self.agent.sh(f"pkill -TERM -f '[v]erify-io read /dev/{self.disk} '")
-            self.process.wait(timeout=60 * patience())
-            self.start_traffic()
-
-    @staticmethod
-    def _listen(process, counts, said):
-        for line in process.stdout:
-            said.append(line.strip())
-            if line.startswith("reads "):
-                words = line.split()
-                counts |= dict(zip(words[::2], map(int, words[1::2])))
-
-    def data_is_right(self, errors_allowed):
-        if self.net:
-            check(not self.said, f"{self.id}: wrong data came back: {list(self.said)}")
-        else:
-            check(self.process.poll() is None, f"{self.id}: the readers have ended: {list(self.said)}")
-            check(not self.counts.get("wrong"), f"{self.id}: wrong data was read: {self.counts}")
-            check(errors_allowed or not self.counts.get("errors"), f"{self.id}: reads failed: {self.counts}")
-
-    def mark(self):
-        self.before = self.counts.get("reads", 0)
-
-    def works(self):
-        """Waits until data flow again, since mark()."""
-        if self.net:
-            self.rounds.wait(f"{self.id}: an answer over the network",
-                             lambda: self.agent.ask("sh", command=f"ping -n -c 1 -W 1 {self.host}")[0] == 0)
-        else:
-            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > self.before)
-
-    def write(self, name, value, timeout=90):
-        path = name if name.startswith("/") else f"{self.path}/{name}"
-        self.agent.ask("write", timeout, path=path, value=value)
-
-    def bind(self, on=True):
-        self.write(f"/sys/bus/pci/drivers/{self.driver}/{'bind' if on else 'unbind'}", self.address)
-
-    def port(self):
-        return self.agent.sh(f"basename $(dirname $(readlink -f {self.path}))").strip()
-
-    def state(self):
-        return self.agent.ask("fences").get(self.address, {}).get("state", "active")
 
 
 class Rounds:
@@ -135,7 +53,14 @@ class Rounds:
         self.modes = modes or MODES
         self.agent = Agent(bed)
         self.agent.sh("systemctl stop smmu-rasd")
-        self.devices = [Device(self, known) for known in bed.state["devices"]]
+        if any(known["kind"] == "ats-test" for known in bed.state["devices"]):
+            ready(bed)
+        self.devices = [(Function if known["kind"] == "ats-test" else Device)(self, known)
+                        for known in bed.state["devices"]]
+        self.domains = collections.defaultdict(list)
+        for device in self.devices:
+            if isinstance(device, Function):
+                self.domains[device.domain].append(device)
         self.blocked, self.cycles, self.tally = 0, 0, collections.Counter()
 
     def wait(self, what, condition, timeout=30):
@@ -156,9 +81,17 @@ class Rounds:
     def plan(self):
         """[(device, mode, way)], and whether they recover all at once."""
         chosen = self.dice.sample(self.devices, self.dice.randint(1, len(self.devices)))
+        ways = {domain: pick(self.dice, FUNCTION_MODES) for domain in self.domains}
         daemon = self.dice.random() < DAEMON
+        if daemon:  # the driver of the test functions is none that it knows
+            chosen = [each for each in chosen if not isinstance(each, Function)] or \
+                [each for each in self.devices if not isinstance(each, Function)][:1] or chosen
+            daemon = not isinstance(chosen[0], Function)
         planned = []
         for device in chosen:
+            if isinstance(device, Function):
+                planned.append((device, ways[device.domain], pick(self.dice, WAYS[device.kind])))
+                continue
             modes = {name: weight for name, weight in self.modes.items()
                      if name not in NOT_FOR.get(device.kind, ())} or {"until-reset": 1}
             mode, way, device.late = pick(self.dice, modes), pick(self.dice, WAYS[device.kind]), self.dice.random()
@@ -173,8 +106,7 @@ class Rounds:
     def run(self):
         planned, at_once = self.plan()
         self.say("; ".join(f"{device.id} {mode} → {way}" for device, mode, way in planned) + at_once * " (at once)")
-        for device, mode, _ in planned:
-            self.break_it(device, mode)
+        self.break_all(planned)
         for device, _, _ in planned:
             self.see_fence(device)
         if planned[0][2] == "smmu-rasd":
@@ -186,12 +118,14 @@ class Rounds:
                 self.recover(*each)
         for device in self.devices:
             device.mark()
+        for members in self.domains.values():
+            prove(self.agent, "strict", members)
         for device in self.devices:
             self.see_health(device)
         for device, mode, way in planned:
             self.cycles += 1
-            self.tally[mode.partition(":")[0]] += 1
-            self.tally[way] += 1
+            for what in (device.kind, mode.partition(":")[0], way):
+                self.tally[what] += 1
 
     def all_at_once(self, threads):
         self.problems = []
@@ -208,6 +142,18 @@ class Rounds:
             function(*arguments)
         except Exception as problem:
             self.problems.append(problem)
+
+    def break_all(self, planned):
+        """Who does I/O is found out by that; of the test functions all of a domain are at once, in one flush."""
+        for device, mode, _ in planned:
+            if not isinstance(device, Function) or mode == "by-hand":
+                self.break_it(device, mode)
+        for members in self.domains.values():
+            wedged = [(device, mode) for device, mode, _ in planned if device in members and mode != "by-hand"]
+            if wedged:
+                devices, mode = [device for device, _ in wedged], wedged[0][1]
+                mode = f"slow:{SLOW_ENOUGH}" if mode == "slow" else mode
+                prove(self.agent, self.dice.choice(FLAVOURS), members, devices, mode)
 
     def break_it(self, device, mode):
         if mode == "by-hand":
@@ -232,7 +178,8 @@ class Rounds:
         check(device.state() == "active", f"{device.id} is {device.state()} after its recovery")
         check(self.bed.hardware(device.id) == "off", f"{device.id}: the device is {self.bed.hardware(device.id)}")
         check(self.bed.stream(device.id)["eats"] == 1, f"{device.id}: STE.EATS is not set after its recovery")
-        self.wait(f"{device.id}: an ATC invalidation", lambda: self.bed.stream(device.id)["inv"] > before)
+        if not isinstance(device, Function):  # those had theirs in the proof
+            self.wait(f"{device.id}: an ATC invalidation", lambda: self.bed.stream(device.id)["inv"] > before)
         overwritten, _ = self.bed.scribble(device.id)
         check(overwritten == 0, f"{device.id}: healthy, and {overwritten} pages overwritten")
         device.data_is_right(errors_allowed=False)
@@ -369,7 +316,6 @@ class Rounds:
         self.agent.sh("pkill -TERM verify-io; pkill ping; sleep 1")
         counts = {device.id: device.counts for device in self.devices if device.counts}
         for device in self.devices:
-            device.process.kill()
-            device.process.wait()
+            device.end()
         self.agent.close()
         return counts
