@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "ctl-gone.h"
 #include "ctl-show.h"
 #include "host.h"
 #include "protect.h"
@@ -375,6 +376,9 @@ size_t story_advice(const struct story *story, const struct machine *m,
 			       "stays fenced. To recover it once:",
 			       story->record.rule),
 			"smmu-rasctl recover %s", dev);
+		break;
+	case VERDICT_GONE:
+		a.n = gone_advice(story, advice);
 		break;
 	case VERDICT_RECOVERED:
 		advise(&a, "Nothing: it works again. If it happens often, look for newer firmware, "

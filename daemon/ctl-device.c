@@ -350,7 +350,8 @@ int ctl_find_device(const char *text, char name[static PCI_NAME_SIZE])
 		/* What is gone from the machine may still have a story. */
 		if (sysfs_device_exists("pci", name))
 			return CTL_OK;
-		if (state_load("pci", name, &record) >= 0) {
+		if (state_load("pci", name, &record) >= 0 ||
+		    state_load_in(STATE_GONE, "pci", name, &record) >= 0) {
 			record_clear_history(&record);
 			return CTL_OK;
 		}

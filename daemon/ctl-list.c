@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* smmu-rasctl list: what is fenced, and what is done about it. */
+#include <ctype.h>
 #include <dirent.h>
 
-#include "ctl-story.h"
+#include "ctl-gone.h"
 #include "ctl-watched.h"
 
 enum {
@@ -41,7 +42,7 @@ static void add_row(struct table *table, const struct story *story)
 	char buf[512];
 
 	/* The kernel does not say since when a device is active. */
-	if (since == 0 && story->has_record)
+	if ((since == 0 && story->has_record) || story->verdict == VERDICT_GONE)
 		since = story->record.since;
 	table_add(table, story_color(story), device->dev);
 	table_add(table, story_color(story), story_state(story));
@@ -50,7 +51,10 @@ static void add_row(struct table *table, const struct story *story)
 	table_add(table, COLOR_NONE, story_driver(story, buf, sizeof(buf)));
 	table_add(table, COLOR_NONE, story_attempts(story, buf, sizeof(buf)));
 	table_add(table, story_color(story), story_short(story, buf, sizeof(buf)));
-	table_add(table, COLOR_FAINT, ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
+	table_add(table, COLOR_FAINT,
+		  story->verdict == VERDICT_GONE
+			  ? gone_name(&story->record, buf, sizeof(buf))
+			  : ctl_device_name(device->bus, device->dev, buf, sizeof(buf)));
 }
 
 /* Whom does what is shown concern? */
@@ -68,15 +72,31 @@ static void print_attention(const struct machine *m, size_t bad)
 		       others);
 }
 
+/* The first that was removed; those that are still here come before it. */
+static const char *first_gone(const struct machine *m)
+{
+	size_t i = 0;
+
+	while (m->stories[i].verdict != VERDICT_GONE)
+		i++;
+	return m->stories[i].device.dev;
+}
+
 /* The first sentence: is all well, and if not, whom does it concern? */
 static void print_summary(const struct machine *m, size_t shown)
 {
 	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
+	size_t gone = machine_count(m, VERDICT_GONE, VERDICT_GONE);
 	char text[MACHINE_SUMMARY_SIZE];
 	int status = machine_summary(m, text, sizeof(text));
 
+	text[0] = (char)toupper((unsigned char)text[0]);
 	if (bad > 0) {
 		print_attention(m, bad);
+		if (gone > 0)
+			printf("%zu device%s removed while fenced. What is known: smmu-rasctl show "
+			       "%s\n",
+			       gone, gone == 1 ? " was" : "s were", VISIBLE(first_gone(m)));
 		return;
 	}
 	if (shown)
@@ -86,6 +106,10 @@ static void print_summary(const struct machine *m, size_t shown)
 	else if (machine_count(m, VERDICT_IGNORED, VERDICT_IGNORED) > 0)
 		printf("%s%s.%s\n", status == CTL_OK ? "" : color(COLOR_BAD), VISIBLE(text),
 		       color(COLOR_NONE));
+	else if (gone > 0)
+		printf("%s%s.%s What to do: smmu-rasctl show %s\n",
+		       color(status == CTL_OK ? COLOR_BUSY : COLOR_BAD), VISIBLE(text),
+		       color(COLOR_NONE), VISIBLE(first_gone(m)));
 	else if (status == CTL_NO_FAMILY)
 		printf("No device is fenced, because this kernel (%s) cannot fence devices: it has "
 		       "no netlink family \"%s\".\n",

@@ -2,7 +2,8 @@
 /* Gathers what kernel, daemon and disk know. */
 #include <errno.h>
 
-#include "ctl-story.h"
+#include "ctl-gone.h"
+#include "gone.h"
 #include "sysfs.h"
 
 /* Devices that are active are asked about one by one. */
@@ -84,6 +85,21 @@ static void add_record(const struct device_record *record, int error, void *user
 	story->has_record = true;
 }
 
+/* Likewise, of those that were removed. */
+static void add_gone(const struct device_record *record, int error, void *userdata)
+{
+	struct machine *m = userdata;
+	struct device_record copy = *record;
+	struct story *story = NULL;
+
+	if (error >= 0 && gone_is_shown(record) && !story_find(m, record->bus, record->dev))
+		story = story_new(m, record->bus, record->dev);
+	if (story)
+		gone_story(story, record);
+	else
+		record_clear_history(&copy);
+}
+
 /* What the kernel remembers of those that are active again: since when they were fenced, and why.
  */
 static void read_recovered(struct machine *m)
@@ -160,6 +176,7 @@ int machine_read(struct machine *m)
 		return r;
 	(void)state_load_all(add_record, m);
 	read_recovered(m);
+	(void)state_load_all_in(STATE_GONE, add_gone, m);
 	machine_read_policy(m);
 	if (m->no_memory)
 		return ctl_no_memory();

@@ -4,6 +4,7 @@
 #define SMMU_RAS_CTL_SHOW_H
 
 #include "ctl-story.h"
+#include "ctl-topology.h"
 
 /*
  * What kernel and daemon know about PCI device @name, into @story; @m has .daemon and .policy, and
@@ -11,6 +12,10 @@
  * reason in @text of @size bytes. @story is filled in any case.
  */
 int show_read(const char *name, struct story *story, struct machine *m, char *text, size_t size);
+
+/* Prints the story of @story on stdout; @t and @s are about the same device. */
+void show_print(const struct story *story, const struct machine *m, const struct topology *t,
+		const struct device_subject *s);
 
 /* What the policy sees of the device; of one that is not fenced, as if it were by a time-out. */
 void show_subject(struct device_subject *s, const struct story *story);

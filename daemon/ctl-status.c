@@ -34,7 +34,7 @@ static void tell_busy(const struct machine *m, char *text, size_t size)
 			 backoff == 1 ? "its" : "their");
 }
 
-int machine_summary(const struct machine *m, char *text, size_t size)
+static int summary(const struct machine *m, bool gone, char *text, size_t size)
 {
 	size_t bad = machine_count(m, VERDICT_STUCK, VERDICT_UNATTENDED);
 	size_t unattended = machine_count(m, VERDICT_UNATTENDED, VERDICT_UNATTENDED);
@@ -73,12 +73,24 @@ int machine_summary(const struct machine *m, char *text, size_t size)
 	if (ignored > 0)
 		snprintf(text, size, "%zu device%s fenced, ignored by policy; %zu recovered lately",
 			 ignored, ignored == 1 ? " stays" : "s stay", recovered);
-	else if (!m->policy && !m->policy_hidden)
+	else if (gone || (!m->policy && !m->policy_hidden))
 		snprintf(text, size, "no device is fenced");
 	else
 		snprintf(text, size, "all is well; %zu device%s recovered lately", recovered,
 			 recovered == 1 ? "" : "s");
 	return m->policy || m->policy_hidden ? CTL_OK : CTL_UNWATCHED;
+}
+
+int machine_summary(const struct machine *m, char *text, size_t size)
+{
+	size_t gone = machine_count(m, VERDICT_GONE, VERDICT_GONE);
+	int status = summary(m, gone > 0, text, size);
+	size_t used = strlen(text);
+
+	if (gone > 0)
+		snprintf(text + used, size - used, "; %zu %s removed while fenced", gone,
+			 gone == 1 ? "was" : "were");
+	return status;
 }
 
 /* What is to be known about the policy, behind the sentence in @text. */
@@ -123,13 +135,15 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv)
 		r = ctl_print_json(
 			ctl,
 			json_pack(
-				"{s:i, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:o}", "status",
+				"{s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:o}", "status",
 				status, "summary", ctl_json_text(text), "attention",
 				(json_int_t)machine_count(&m, VERDICT_STUCK, VERDICT_UNATTENDED),
 				"recovering",
 				(json_int_t)machine_count(&m, VERDICT_BACKOFF, VERDICT_BUSY),
 				"ignored",
 				(json_int_t)machine_count(&m, VERDICT_IGNORED, VERDICT_IGNORED),
+				"removed",
+				(json_int_t)machine_count(&m, VERDICT_GONE, VERDICT_GONE),
 				"recovered",
 				(json_int_t)machine_count(&m, VERDICT_RECOVERED, VERDICT_RECOVERED),
 				"kernel_support", m.family, "daemon_running", m.daemon,

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "ctl-gone.h"
 #include "host.h"
 #include "sysfs.h"
 
@@ -39,6 +40,8 @@ void story_judge(struct story *story, const struct machine *m)
 		      story->device.state == IOMMU_RAS_STATE_SANITIZED;
 
 	story->attempts_max = 0;
+	if (story->verdict == VERDICT_GONE)
+		return;
 	for (size_t i = 0; m->policy && story->has_record && i < m->policy->n_rules; i++)
 		if (streq(m->policy->rules[i]->name, record->rule))
 			story->attempts_max = m->policy->rules[i]->attempts;
@@ -113,6 +116,8 @@ uint64_t story_outage(const struct story *story)
 
 const char *story_state(const struct story *story)
 {
+	if (story->verdict == VERDICT_GONE)
+		return "removed";
 	if (story->device.state != IOMMU_RAS_STATE_ACTIVE)
 		return ras_state_name(story->device.state);
 	switch (story->verdict) {
@@ -212,6 +217,13 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 {
 	const struct device_record *record = &story->record;
 	const char *step = record->step[0] ? record->step : "its preparations";
+	char text[512];
+
+	if (story->verdict == VERDICT_GONE) {
+		snprintf(buf, size, "removed %s ago, at %s: %s", CTL_AGE_TEXT(record->since),
+			 CTL_TIME_TEXT(record->since), gone_was(story, text, sizeof(text)));
+		return buf;
+	}
 
 	if (story->verdict == VERDICT_UNATTENDED) {
 		if (story->has_record && record->state == RECOVERY_BACKOFF)
@@ -308,6 +320,8 @@ const char *story_short(const struct story *story, char *buf, size_t size)
 {
 	const struct device_record *record = &story->record;
 
+	if (story->verdict == VERDICT_GONE)
+		return gone_was(story, buf, size);
 	if (story->verdict == VERDICT_UNATTENDED && story->has_record &&
 	    record->state == RECOVERY_BACKOFF) {
 		snprintf(buf, size, "attempt %u failed; smmu-rasd does not run", record->attempts);
@@ -343,11 +357,11 @@ const char *story_short(const struct story *story, char *buf, size_t size)
 enum color story_color(const struct story *story)
 {
 	static const enum color colors[] = {
-		[VERDICT_STUCK] = COLOR_BAD,	 [VERDICT_ISOLATED] = COLOR_BAD,
-		[VERDICT_DEAD] = COLOR_BAD,	 [VERDICT_UNATTENDED] = COLOR_BAD,
-		[VERDICT_BACKOFF] = COLOR_BUSY,	 [VERDICT_BUSY] = COLOR_BUSY,
-		[VERDICT_IGNORED] = COLOR_FAINT, [VERDICT_RECOVERED] = COLOR_GOOD,
-		[VERDICT_WELL] = COLOR_NONE,
+		[VERDICT_STUCK] = COLOR_BAD,	  [VERDICT_ISOLATED] = COLOR_BAD,
+		[VERDICT_DEAD] = COLOR_BAD,	  [VERDICT_UNATTENDED] = COLOR_BAD,
+		[VERDICT_BACKOFF] = COLOR_BUSY,	  [VERDICT_BUSY] = COLOR_BUSY,
+		[VERDICT_IGNORED] = COLOR_FAINT,  [VERDICT_GONE] = COLOR_BUSY,
+		[VERDICT_RECOVERED] = COLOR_GOOD, [VERDICT_WELL] = COLOR_NONE,
 	};
 
 	return colors[story->verdict];
@@ -385,11 +399,11 @@ json_t *step_json(const struct step_result *step)
 json_t *story_json(const struct story *story)
 {
 	static const char *const verdicts[] = {
-		[VERDICT_STUCK] = "stuck",     [VERDICT_ISOLATED] = "isolated",
-		[VERDICT_DEAD] = "dead",       [VERDICT_UNATTENDED] = "unattended",
-		[VERDICT_BACKOFF] = "backoff", [VERDICT_BUSY] = "busy",
-		[VERDICT_IGNORED] = "ignored", [VERDICT_RECOVERED] = "recovered",
-		[VERDICT_WELL] = "well",
+		[VERDICT_STUCK] = "stuck",	   [VERDICT_ISOLATED] = "isolated",
+		[VERDICT_DEAD] = "dead",	   [VERDICT_UNATTENDED] = "unattended",
+		[VERDICT_BACKOFF] = "backoff",	   [VERDICT_BUSY] = "busy",
+		[VERDICT_IGNORED] = "ignored",	   [VERDICT_GONE] = "gone",
+		[VERDICT_RECOVERED] = "recovered", [VERDICT_WELL] = "well",
 	};
 	const struct ras_device *device = &story->device;
 	json_t *ids = json_array();
@@ -399,7 +413,10 @@ json_t *story_json(const struct story *story)
 
 	for (unsigned int i = 0; i < device->n_stream_ids && i < RAS_STREAM_IDS_MAX; i++)
 		json_array_append_new(ids, json_integer(device->stream_ids[i]));
-	ctl_device_name(device->bus, device->dev, name, sizeof(name));
+	if (story->verdict == VERDICT_GONE)
+		gone_name(&story->record, name, sizeof(name));
+	else
+		ctl_device_name(device->bus, device->dev, name, sizeof(name));
 	json = json_pack(
 		"{s:s, s:s, s:o, s:s, s:s, s:o, s:I, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o}",
 		"device", device->dev, "bus", device->bus, "name", ctl_json_text(name), "state",
@@ -414,6 +431,13 @@ json_t *story_json(const struct story *story)
 	if (!json)
 		return NULL;
 	json_object_set_new(json, "outage_begun", ctl_json_time(story_begun(story)));
+	json_object_set_new(
+		json, "removed",
+		ctl_json_time(story->verdict == VERDICT_GONE ? story->record.since : 0));
+	json_object_set_new(json, "was",
+			    story->verdict == VERDICT_GONE
+				    ? json_string(recovery_state_name(story->record.was))
+				    : json_null());
 	json_object_set_new(json, "recovered", ctl_json_time(story_recovered(story)));
 	json_object_set_new(json, "outage_usec",
 			    story_outage(story) ? json_integer((json_int_t)story_outage(story))

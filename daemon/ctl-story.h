@@ -16,6 +16,7 @@ enum verdict {
 	VERDICT_BACKOFF,    /* the daemon waits before the next attempt */
 	VERDICT_BUSY,	    /* the daemon is at it, or about to be */
 	VERDICT_IGNORED,    /* the policy says so */
+	VERDICT_GONE,	    /* removed while it was one of these; nothing can be done to it */
 	VERDICT_RECOVERED,  /* all is well again */
 	VERDICT_WELL,	    /* nothing to tell */
 };

@@ -85,6 +85,17 @@ static void note_who_waits(struct device *d)
 		why, driver);
 }
 
+/* Who is asked about it at night finds it nowhere else any more. */
+static void remember_gone(struct device *d)
+{
+	/* One that is well again, or that is not the one that was removed, is no loss. */
+	if (d->record.state == RECOVERY_GONE ||
+	    (d->record.state == RECOVERY_IDLE && !d->resume && !device_is_fenced(d)))
+		return;
+	d->record.active = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
+	gone_remember(&d->manager->gone, &d->record, d->kernel.driver, d->kernel.reason);
+}
+
 void device_apply(struct device *d, enum recovery_input input)
 {
 	enum recovery_state before = d->record.state;
@@ -93,6 +104,8 @@ void device_apply(struct device *d, enum recovery_input input)
 
 	log_debug("%s: %s, %s: now %s", d->record.dev, recovery_state_name(before),
 		  recovery_input_name(input), recovery_state_name(t.next));
+	if (input == INPUT_REMOVED)
+		remember_gone(d);
 	enter_state(d, t.next);
 	/* A device that is well gets what it is owed, and nothing else is done to it. */
 	if (t.next == RECOVERY_QUEUED && input == INPUT_UNFENCED_OWING)

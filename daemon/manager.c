@@ -212,6 +212,7 @@ static int manager_setup(struct manager *m)
 		log_error("Out of memory");
 		return -ENOMEM;
 	}
+	gone_load(&m->gone);
 	r = state_load_all(load_device, m);
 	if (r >= 0)
 		r = m->load_error;

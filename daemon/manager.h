@@ -10,6 +10,7 @@
 #define SMMU_RAS_MANAGER_H
 
 #include "device.h"
+#include "gone.h"
 #include "kernel-link.h"
 #include "policy-force.h"
 
@@ -64,6 +65,7 @@ struct manager {
 	struct device_bucket *buckets;
 	size_t n_buckets;
 	size_t n_devices;
+	struct gone_list gone; /* devices that were removed, for people */
 	bool table_full_logged;
 	struct device_list devices;
 	struct device_list queue;

@@ -32,15 +32,15 @@ PYTHON3        ?= python3
 DAEMON_VERSION := 0.1
 DAEMON_OBJDIR = $(BUILDDIR)/daemon
 
-DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state recovery json-locate \
+DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state gone recovery json-locate \
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
 	policy-match policy-subject policy-force pci-slot trusted name-set metrics metrics-text
 DAEMON_RASD = rasd-main memory manager manager-kernel manager-policy device device-table device-kernel device-load device-policy device-record \
 	attempt operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
 	worker steps steps-reset steps-return steps-sriov steps-exec exec hooks sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
-DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-standing ctl-story ctl-advice \
-	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-watch ctl-follow ctl-monitor ctl-bus \
+DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-standing ctl-gone ctl-story ctl-advice \
+	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-show-text ctl-watch ctl-follow ctl-monitor ctl-bus \
 	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-events ctl-simulate ctl-metrics \
 	$(DAEMON_PROTECT)
 

@@ -24,10 +24,10 @@ static const char *state_path(char *buf, size_t size, const char *name)
 }
 
 /* "pci@0000:01:00.0.json": neither name holds a slash, and neither begins with a dot. */
-static const char *device_path(char *buf, size_t size, const char *bus, const char *dev,
-			       const char *suffix)
+static const char *device_path(char *buf, size_t size, const char *folder, const char *bus,
+			       const char *dev, const char *suffix)
 {
-	snprintf(buf, size, "%s/devices/%s@%s.json%s", host_dir(HOST_RUN), bus, dev, suffix);
+	snprintf(buf, size, "%s/%s/%s@%s.json%s", host_dir(HOST_RUN), folder, bus, dev, suffix);
 	return buf;
 }
 
@@ -37,7 +37,9 @@ static int make_directories(void)
 
 	if (mkdir(host_dir(HOST_RUN), 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (mkdir(state_path(path, sizeof(path), "devices"), 0755) < 0 && errno != EEXIST)
+	if (mkdir(state_path(path, sizeof(path), STATE_DEVICES), 0755) < 0 && errno != EEXIST)
+		return -errno;
+	if (mkdir(state_path(path, sizeof(path), STATE_GONE), 0755) < 0 && errno != EEXIST)
 		return -errno;
 	return 0;
 }
@@ -200,7 +202,7 @@ static json_t *record_to_json(const struct device_record *record)
 	for (unsigned int i = 0; recoveries && i < record->n_recoveries; i++)
 		json_array_append_new(recoveries, json_integer((json_int_t)record->recoveries[i]));
 	/* clang-format off */
-	return json_pack("{s:i, s:s, s:s, s:o, s:s, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:o, "
+	return json_pack("{s:i, s:s, s:s, s:o, s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:b, s:b, s:b, s:o, "
 			 "s:b, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:I, s:I, s:o, "
 			 "s:s, s:s, s:I, s:I, s:I, s:I, s:o}",
 			 "version", STATE_VERSION,
@@ -208,6 +210,8 @@ static json_t *record_to_json(const struct device_record *record)
 			 "dev", record->dev,
 			 "identity", bytes_to_json(record->identity),
 			 "state", recovery_state_name(record->state),
+			 "was", recovery_state_name(record->was),
+			 "reason", (json_int_t)record->reason,
 			 "fence_id", (json_int_t)record->fence_id,
 			 "attempts", (json_int_t)record->attempts,
 			 "left", (int)record->left,
@@ -239,6 +243,11 @@ static json_t *record_to_json(const struct device_record *record)
 
 int state_save(const struct device_record *record)
 {
+	return state_save_in(STATE_DEVICES, record);
+}
+
+int state_save_in(const char *folder, const struct device_record *record)
+{
 	_cleanup_(json_decrefp) json_t *json = record_to_json(record);
 	_cleanup_free_ char *text = NULL;
 	char path[512];
@@ -251,8 +260,8 @@ int state_save(const struct device_record *record)
 	text = json_dumps(json, JSON_INDENT(1));
 	if (!text)
 		return -ENOMEM;
-	device_path(path, sizeof(path), record->bus, record->dev, "");
-	device_path(temporary, sizeof(temporary), record->bus, record->dev, ".new");
+	device_path(path, sizeof(path), folder, record->bus, record->dev, "");
+	device_path(temporary, sizeof(temporary), folder, record->bus, record->dev, ".new");
 	r = write_file(temporary, text, 0644);
 	if (r == -ENOENT && make_directories() >= 0)
 		r = write_file(temporary, text, 0644);
@@ -265,9 +274,14 @@ int state_save(const struct device_record *record)
 
 void state_remove(const char *bus, const char *dev)
 {
+	state_remove_in(STATE_DEVICES, bus, dev);
+}
+
+void state_remove_in(const char *folder, const char *bus, const char *dev)
+{
 	char path[512];
 
-	unlink(device_path(path, sizeof(path), bus, dev, ""));
+	unlink(device_path(path, sizeof(path), folder, bus, dev, ""));
 }
 
 int state_set_aside(const char *bus, const char *dev)
@@ -275,8 +289,10 @@ int state_set_aside(const char *bus, const char *dev)
 	char path[512];
 	char aside[512];
 
-	device_path(path, sizeof(path), bus, dev, "");
-	return rename(path, device_path(aside, sizeof(aside), bus, dev, ".bad")) < 0 ? -errno : 0;
+	device_path(path, sizeof(path), STATE_DEVICES, bus, dev, "");
+	return rename(path, device_path(aside, sizeof(aside), STATE_DEVICES, bus, dev, ".bad")) < 0
+		       ? -errno
+		       : 0;
 }
 
 static bool get_string(json_t *object, const char *key, char *dst, size_t size)
@@ -413,6 +429,10 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 	/* Records of older daemons have none of these. */
 	if (get_u64(json, "left", &left) && left < _LEFT_MAX)
 		ret->left = (enum left_alone)left;
+	if (!get_string(json, "was", state, sizeof(state)) ||
+	    recovery_state_from_name(state, &ret->was) < 0)
+		ret->was = RECOVERY_IDLE;
+	ret->reason = get_u32(json, "reason");
 	ret->active = json_is_true(json_object_get(json, "active"));
 	ret->begun = !json_is_false(json_object_get(json, "begun"));
 	ret->last_resort = json_is_true(json_object_get(json, "last_resort"));
@@ -439,6 +459,11 @@ static bool record_from_json(json_t *json, struct device_record *ret)
 
 int state_load(const char *bus, const char *dev, struct device_record *ret)
 {
+	return state_load_in(STATE_DEVICES, bus, dev, ret);
+}
+
+int state_load_in(const char *folder, const char *bus, const char *dev, struct device_record *ret)
+{
 	_cleanup_(json_decrefp) json_t *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	_cleanup_close_ int fd = -1;
@@ -447,7 +472,7 @@ int state_load(const char *bus, const char *dev, struct device_record *ret)
 	size_t len = 0;
 	int r;
 
-	fd = open(device_path(path, sizeof(path), bus, dev, ""), O_RDONLY | O_CLOEXEC);
+	fd = open(device_path(path, sizeof(path), folder, bus, dev, ""), O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	r = read_all(fd, STATE_FILE_MAX, &text, &len);
@@ -466,9 +491,17 @@ int state_load(const char *bus, const char *dev, struct device_record *ret)
 int state_load_all(void (*handler)(const struct device_record *record, int error, void *userdata),
 		   void *userdata)
 {
+	return state_load_all_in(STATE_DEVICES, handler, userdata);
+}
+
+int state_load_all_in(const char *folder,
+		      void (*handler)(const struct device_record *record, int error,
+				      void *userdata),
+		      void *userdata)
+{
 	char path[512];
 	struct dirent *entry;
-	DIR *dir = opendir(state_path(path, sizeof(path), "devices"));
+	DIR *dir = opendir(state_path(path, sizeof(path), folder));
 
 	if (!dir)
 		return -errno;
@@ -491,7 +524,7 @@ int state_load_all(void (*handler)(const struct device_record *record, int error
 		*at = '\0';
 		if (!str_copy(bus, sizeof(bus), name) || !str_copy(dev, sizeof(dev), at + 1))
 			continue;
-		r = state_load(bus, dev, &record);
+		r = state_load_in(folder, bus, dev, &record);
 		if (r < 0) {
 			str_copy(record.bus, sizeof(record.bus), bus);
 			str_copy(record.dev, sizeof(record.dev), dev);

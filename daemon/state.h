@@ -65,8 +65,10 @@ struct device_record {
 	char dev[RAS_DEV_SIZE];
 	char identity[SYSFS_IDENTITY_SIZE]; /* whose story this is; "" for not known */
 	enum recovery_state state;
-	uint64_t fence_id;     /* the fence this is about */
-	unsigned int attempts; /* begun for it */
+	enum recovery_state was; /* of a record in STATE_GONE: the state that it was in */
+	uint32_t reason;	 /* likewise, enum iommu_ras_reason; 0: not known */
+	uint64_t fence_id;	 /* the fence this is about */
+	unsigned int attempts;	 /* begun for it */
 	enum left_alone left;
 	bool active;	  /* the kernel said so last */
 	bool begun;	  /* the present attempt may have done something to the device */
@@ -129,6 +131,20 @@ bool state_daemon_runs(void);
  * disk stays. A directory that somebody removed is made again.
  */
 int state_save(const struct device_record *record);
+
+/*
+ * The folders below /run/smmu-rasd: what the daemon is busy with, and devices that were removed
+ * while it was, for people (gone.h). state_save() and its like are for the first.
+ */
+#define STATE_DEVICES "devices"
+#define STATE_GONE    "gone"
+int state_save_in(const char *folder, const struct device_record *record);
+int state_load_in(const char *folder, const char *bus, const char *dev, struct device_record *ret);
+void state_remove_in(const char *folder, const char *bus, const char *dev);
+int state_load_all_in(const char *folder,
+		      void (*handler)(const struct device_record *record, int error,
+				      void *userdata),
+		      void *userdata);
 
 /* Removes the file of the device. */
 void state_remove(const char *bus, const char *dev);
