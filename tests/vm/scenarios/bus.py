@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""org.smmuras1 on the system bus of a real machine: what others see of a recovery, who may ask for one, and restarts."""
+"""org.smmuras1 on the system bus of a real machine, with Debian's polkit: what others see of a recovery, who may ask for
+one, and restarts."""
 
 import json
 
@@ -14,6 +15,12 @@ RECOVERED = "7b78c766589a45d4973dfc23f43523d0"  # daemon/messages.h
 ISOLATED = "9312bea4a1b04e45b01047338b3e7712"
 ASKED = "b82759a323a84e4ab70e3d7fb7df4967"
 NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+# What an administrator writes so that a group may recover devices, and no more.
+RULE = """polkit.addRule(function(action, subject) {
+    if (action.id == "org.smmuras1.recover" && action.lookup("device") == "%s" && subject.isInGroup("operator"))
+        return polkit.Result.YES;
+});
+"""
 
 
 def get(bed, path, interface, name, user=""):
@@ -67,33 +74,74 @@ def test_a_recovery_is_told(bed):
     check(history == told["History"], f"an ordinary user reads {history}")
 
 
-def test_users_may_look_only(bed):
-    """An ordinary user can neither recover nor isolate, reload, or have the name; without polkit only root can"""
-    wedge(bed, "forever")
-    wait_for("smmu-rasd to give up", lambda: get(bed, PATH, DEVICE, "Recovery") == "isolated", 120)
-    start = mark(bed)
-    for call in (f"{ROOT} {MANAGER} Recover sb {DEV} false", f"{ROOT} {MANAGER} Isolate s {DEV}",
-                 f"{ROOT} {MANAGER} Reload", f"{PATH} {DEVICE} Recover b true", f"{PATH} {DEVICE} Isolate"):
-        done = bed.run(f"{NOBODY} busctl call {NAME} {call} 2>&1", check=False)
-        check(done.returncode != 0 and "ccess denied" in done.stdout, f"{call}: {done.stdout}")
-    done = bed.run(f"{NOBODY} busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus RequestName "
-                   f"su {NAME} 0 2>&1", check=False)
-    check(done.returncode != 0 and "ccess denied" in done.stdout, f"the name: {done.stdout}")
-    check(not records(bed, start, ASKED), "a request was taken")
+CHANGING = (f"{ROOT} {MANAGER} Recover sb {DEV} false", f"{ROOT} {MANAGER} Isolate s {DEV}", f"{ROOT} {MANAGER} Reload",
+            f"{PATH} {DEVICE} Recover b true", f"{PATH} {DEVICE} Isolate")
 
 
-def test_root_recovers_and_isolates(bed):
-    """Root has a device recovered that was given up, and leaves another one fenced, over the bus"""
-    bed.release("virtio-net0")
-    start = mark(bed)
-    bed.text(f"busctl call {NAME} {ROOT} {MANAGER} Recover sb 01:00.0 false")
-    wait_for("the recovery", lambda: records(bed, start, RECOVERED), 90)
-    check(records(bed, start, ASKED)[0]["SMMU_RAS_UID"] == "0", "nobody asked")
+def refused(bed, user, call, words):
+    done = bed.run(f"{user} busctl call {NAME} {call} 2>&1", check=False)
+    check(done.returncode != 0 and words in done.stdout, f"{user} {call}: {done.stdout}")
+
+
+def given_up(bed):
+    """Has the device fenced, and left so by root."""
     wedge(bed, "forever")
     wait_for("a fence", lambda: get(bed, PATH, DEVICE, "State") == "fenced", 60)
     bed.text(f"busctl call {NAME} {PATH} {DEVICE} Isolate")
     wait_for("isolation", lambda: get(bed, PATH, DEVICE, "Recovery") == "isolated", 120)
+
+
+def test_users_may_look_only(bed):
+    """polkit lets an ordinary user neither recover nor isolate, reload, or have the name; without polkit only root can"""
+    wedge(bed, "forever")
+    wait_for("smmu-rasd to give up", lambda: get(bed, PATH, DEVICE, "Recovery") == "isolated", 120)
+    start = mark(bed)
+    for call in CHANGING:
+        refused(bed, NOBODY, call, "needs a password")
+    check(bed.text("systemctl is-active polkit || :") == "active", "polkit was not asked")
+    refused(bed, NOBODY, f"{ROOT} org.freedesktop.DBus.Properties Set ssv {MANAGER} Fenced u 7", "")
+    done = bed.run(f"{NOBODY} busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus RequestName "
+                   f"su {NAME} 0 2>&1", check=False)
+    check(done.returncode != 0 and "ccess denied" in done.stdout, f"the name: {done.stdout}")
+    done = bed.run(f"{NOBODY} smmu-rasctl recover --no-wait {DEV} 2>&1", check=False)
+    check(done.returncode != 0 and "may not recover" in done.stdout, f"smmu-rasctl: {done.stdout}")
+    bed.text("systemctl mask --runtime --now polkit.service 2>&1")
+    refused(bed, NOBODY, CHANGING[0], "ccess denied")
+    bed.text("systemctl unmask --runtime polkit.service 2>&1")
+    check(not records(bed, start, ASKED), "a request was taken")
+
+
+def test_a_rule_lets_a_group_recover(bed):
+    """A rule in /etc/polkit-1/rules.d lets a group recover one device, and neither force that nor anything else"""
+    bed.text("useradd --groups operator alice && useradd bob && cat > /etc/polkit-1/rules.d/50-smmu-ras.rules",
+             stdin=RULE % DEV)
+    bed.text("systemctl restart polkit.service")
+    alice, bob = (f"setpriv --reuid={name} --regid={name} --init-groups" for name in ("alice", "bob"))
+    bed.release("virtio-net0")
+    start = mark(bed)
+    refused(bed, bob, CHANGING[0], "needs a password")
+    for call in CHANGING[1:]:
+        refused(bed, alice, call, "needs a password")
+    refused(bed, alice, f"{ROOT} {MANAGER} Recover sb 0000:02:00.0 false", "")
+    bed.text(f"{alice} smmu-rasctl recover --no-wait {DEV}")
+    wait_for("the recovery", lambda: records(bed, start, RECOVERED), 90)
+    asked = [record["SMMU_RAS_UID"] for record in records(bed, start, ASKED)]
+    check(asked == [bed.text("id -u alice")], f"asked by {asked}")
+    bed.text("rm /etc/polkit-1/rules.d/50-smmu-ras.rules")
+
+
+def test_root_recovers_and_isolates(bed):
+    """Root leaves a device fenced and has it recovered then, over the bus, with and without polkit"""
+    given_up(bed)
     check(get(bed, ROOT, MANAGER, "Isolated") == 1, "not counted")
+    bed.release("virtio-net0")
+    bed.text("systemctl mask --runtime --now polkit.service 2>&1")
+    start = mark(bed)
+    bed.text(f"busctl call {NAME} {ROOT} {MANAGER} Recover sb 01:00.0 false")
+    wait_for("the recovery", lambda: records(bed, start, RECOVERED), 90)
+    check(records(bed, start, ASKED)[0]["SMMU_RAS_UID"] == "0", "nobody asked")
+    bed.text("systemctl unmask --runtime polkit.service 2>&1")
+    given_up(bed)
 
 
 def test_the_daemon_is_killed(bed):
