@@ -67,20 +67,6 @@ static const struct rule *rule_of(const struct story *story, const struct machin
 	return policy_match(m->policy, &s.match);
 }
 
-/* Does a rule, or without one the built-in one, take off the driver? One that resets in place
- * relies on the driver to keep what is in use. */
-static bool takes_off_driver(const struct rule *rule)
-{
-	bool resets = false;
-	bool unbinds = false;
-
-	for (size_t i = 0; rule && i < rule->n_steps; i++) {
-		resets = resets || rule->steps[i].kind == STEP_RESET;
-		unbinds = unbinds || rule->steps[i].kind == STEP_UNBIND;
-	}
-	return unbinds || !resets;
-}
-
 bool story_lost_by_hand(const struct story *story, const struct machine *m, char *users,
 			size_t size)
 {
@@ -89,57 +75,42 @@ bool story_lost_by_hand(const struct story *story, const struct machine *m, char
 	users[0] = '\0';
 	if (device->state != IOMMU_RAS_STATE_FENCED || !device->driver[0])
 		return false;
-	if (!takes_off_driver(rule_of(story, m)))
+	if (!by_hand_takes_off_driver(rule_of(story, m)))
 		return protect_check_reset(PROTECT_ALL, device->bus, device->dev, users, size);
 	/* Without a driver's name it does not add what another rule would keep. */
 	return protect_check(PROTECT_ALL, device->bus, device->dev, "", users, size);
 }
 
-const char *story_by_hand(const struct story *story, const struct machine *m, char *buf,
-			  size_t size)
+const char *story_by_hand(const struct story *story, const struct machine *m,
+			  char buf[static BY_HAND_SIZE])
 {
-	const struct ras_device *device = &story->device;
-	const char *wanted = driver_wanted(story);
-	const char *dev = device->dev;
-	char unbind[256] = "";
-	char end[256] = "";
+	const struct by_hand h = {
+		.bus = story->device.bus,
+		.dev = story->device.dev,
+		.state = story->device.state,
+		.driver = story->device.driver,
+		.wanted = driver_wanted(story),
+		.rule = rule_of(story, m),
+	};
 
-	if (wanted[0] && !device->driver[0])
-		snprintf(end, sizeof(end), "echo %s > /sys/bus/%s/drivers/%s/bind", dev,
-			 device->bus, wanted);
-	else if (!device->driver[0] || device->state == IOMMU_RAS_STATE_SANITIZED)
-		snprintf(end, sizeof(end), "smmu-rasctl reattach %s", dev);
-	/* It was reset already, or only its driver is missing. */
-	if (device->state != IOMMU_RAS_STATE_FENCED) {
-		snprintf(buf, size, "%s", end);
-		return buf;
-	}
-	if (device->driver[0] && takes_off_driver(rule_of(story, m))) {
-		snprintf(unbind, sizeof(unbind), "echo %s > /sys/bus/%s/drivers/%s/unbind && ", dev,
-			 device->bus, device->driver);
-		snprintf(end, sizeof(end), "echo %s > /sys/bus/%s/drivers/%s/bind", dev,
-			 device->bus, device->driver);
-	}
-	snprintf(buf, size, "%secho 1 > /sys/bus/%s/devices/%s/reset%s%s", unbind, device->bus, dev,
-		 end[0] ? " && " : "", end);
-	return buf;
+	return by_hand_command(&h, buf);
 }
 
 /* What the daemon would do, for somebody who has none. */
 static void advise_by_hand(struct advisor *a, const struct story *story, const struct machine *m)
 {
 	char users[256];
-	char buf[sizeof(a->advice->command)];
+	char buf[BY_HAND_SIZE];
 	struct advice *advice;
 
 	if (story_lost_by_hand(story, m, users, sizeof(users)))
 		advice = advise(a,
-				"Or recover it by hand. Stop first what uses it: %s. Then, as "
+				"Or step by step, by hand. Stop first what uses it: %s. Then, as "
 				"root:",
 				story_users(users));
 	else
-		advice = advise(a, "Or recover it by hand, as root:");
-	command(advice, "%s", story_by_hand(story, m, buf, sizeof(buf)));
+		advice = advise(a, "Or step by step, by hand, as root:");
+	command(advice, "%s", story_by_hand(story, m, buf));
 }
 
 /* --- isolated --------------------------------------------------------------------------------- */
@@ -207,7 +178,7 @@ static const struct step_result *failed_step(const struct story *story, bool of_
 	return NULL;
 }
 
-static void advise_exhausted(struct advisor *a, const struct story *story)
+static void advise_exhausted(struct advisor *a, const struct story *story, const struct machine *m)
 {
 	const struct step_result *slot = failed_step(story, true);
 	const struct step_result *other = failed_step(story, false);
@@ -226,7 +197,10 @@ static void advise_exhausted(struct advisor *a, const struct story *story)
 		       "not help is likely to be broken, or needs its power switched off and on: "
 		       "power off the machine, not only reboot it.",
 		       story->record.note);
-	command(advise(a, "To try once more:"), "smmu-rasctl recover %s", story->device.dev);
+	command(advise(a, "To try once more, when the cause is cured:"), "smmu-rasctl recover %s",
+		story->device.dev);
+	if (m->daemon)
+		advise_by_hand(a, story, m);
 }
 
 static void advise_isolated(struct advisor *a, const struct story *story, const struct machine *m)
@@ -257,7 +231,7 @@ static void advise_isolated(struct advisor *a, const struct story *story, const 
 		command(advise(a, "To recover it once:"), "smmu-rasctl recover %s", dev);
 		break;
 	case LEFT_EXHAUSTED:
-		advise_exhausted(a, story);
+		advise_exhausted(a, story, m);
 		break;
 	default:
 		command(advise(a, "To recover it:"), "smmu-rasctl recover %s", dev);
@@ -296,13 +270,13 @@ static void advise_dead(struct advisor *a, const struct story *story)
 /* Fenced, or owed its driver, and no daemon. */
 static void advise_unattended(struct advisor *a, const struct story *story, const struct machine *m)
 {
-	char buf[sizeof(a->advice->command)];
+	char buf[BY_HAND_SIZE];
 
 	if (story->device.state == IOMMU_RAS_STATE_FENCED) {
 		advise_by_hand(a, story, m);
 		return;
 	}
-	story_by_hand(story, m, buf, sizeof(buf));
+	story_by_hand(story, m, buf);
 	if (buf[0])
 		command(advise(a, story->device.state == IOMMU_RAS_STATE_SANITIZED
 					  ? "It was reset already. To let it work again without "

@@ -147,7 +147,7 @@ static void tell_by_hand(const char *name, const struct machine *m)
 {
 	struct machine now = {.policy = m->policy};
 	struct story story;
-	char text[512];
+	char text[BY_HAND_SIZE];
 
 	/* As it is now: fenced. */
 	(void)show_read(name, &story, &now, text, sizeof(text));
@@ -156,7 +156,7 @@ static void tell_by_hand(const char *name, const struct machine *m)
 	if (text[0])
 		fprintf(stderr, "Stop first what uses it: %s. Then, as root:\n",
 			VISIBLE(story_users(text)));
-	fprintf(stderr, "  %s\n", VISIBLE(story_by_hand(&story, &now, text, sizeof(text))));
+	fprintf(stderr, "  %s\n", VISIBLE(story_by_hand(&story, &now, text)));
 	story_clear(&story);
 }
 

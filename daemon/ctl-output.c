@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
+#include "host.h"
+
 static pid_t pager;
 /* What stdout is, before a pager takes its place. */
 static int terminal = -1;
@@ -45,18 +47,25 @@ unsigned int output_columns(void)
 	return terminal_columns;
 }
 
+static const char *const off[] = {"0", "no", "off", "false", "n", "f"};
+
+static bool is_word(const char *word, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (streq(word, words[i]))
+			return true;
+	return false;
+}
+
 static bool want_color(void)
 {
-	static const char *const off[] = {"0", "no", "off", "false", "n", "f"};
 	static const char *const on[] = {"1", "yes", "on", "true", "y", "t", "16", "256", "24bit"};
 	const char *wanted = env("SYSTEMD_COLORS");
 
-	for (size_t i = 0; i < ARRAY_SIZE(off); i++)
-		if (streq(wanted, off[i]))
-			return false;
-	for (size_t i = 0; i < ARRAY_SIZE(on); i++)
-		if (streq(wanted, on[i]))
-			return true;
+	if (is_word(wanted, off, ARRAY_SIZE(off)))
+		return false;
+	if (is_word(wanted, on, ARRAY_SIZE(on)))
+		return true;
 	return on_terminal() && env("NO_COLOR")[0] == '\0' && !streq(env("TERM"), "dumb");
 }
 
@@ -91,15 +100,50 @@ static void pager_run(bool secure)
 	if (wanted[0] && !secure)
 		execl("/bin/sh", "sh", "-c", wanted, (char *)NULL);
 	execlp("less", "less", (char *)NULL);
-	execlp("more", "more", (char *)NULL);
+	/* more(1) runs what is typed behind a "!". */
+	if (!secure)
+		execlp("more", "more", (char *)NULL);
 	execlp("cat", "cat", (char *)NULL);
 	_exit(EXIT_FAILURE);
 }
 
+/* Who logged in, as the kernel remembers it through sudo(8) and all others; or UINT32_MAX. */
+static uint32_t login_uid(void)
+{
+	char path[64];
+	char text[16] = "";
+	_cleanup_fclose_ FILE *f = NULL;
+	char *end;
+	unsigned long uid;
+
+	snprintf(path, sizeof(path), "%s/self/loginuid", host_dir(HOST_PROC));
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f))
+		return UINT32_MAX;
+	uid = strtoul(text, &end, 10);
+	return end == text || uid > UINT32_MAX ? UINT32_MAX : (uint32_t)uid;
+}
+
+/*
+ * A pager lets its user run programs. Who was given this one command, by sudo(8), doas(1), run0(1)
+ * or pkexec(1), was not given a shell of that user: of root, and whenever the user is another one
+ * than has logged in, the pager may run nothing. $SYSTEMD_PAGERSECURE says otherwise, as it does
+ * for systemctl(1); none of those lets it through unless told to.
+ */
+static bool pager_must_be_secure(void)
+{
+	const char *said = env("SYSTEMD_PAGERSECURE");
+	uint32_t login = login_uid();
+
+	if (said[0])
+		return !is_word(said, off, ARRAY_SIZE(off));
+	return geteuid() == 0 || geteuid() != getuid() ||
+	       (login != UINT32_MAX && login != geteuid());
+}
+
 void pager_open(bool wanted_at_all)
 {
-	/* Who was given this one command by sudo(8) was not given a shell. */
-	bool secure = geteuid() == 0 && env("SUDO_UID")[0] && !streq(env("SUDO_UID"), "0");
+	bool secure = pager_must_be_secure();
 	const char *wanted = env("SYSTEMD_PAGER");
 	int fds[2];
 

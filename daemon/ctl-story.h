@@ -3,6 +3,7 @@
 #ifndef SMMU_RAS_CTL_STORY_H
 #define SMMU_RAS_CTL_STORY_H
 
+#include "by-hand.h"
 #include "ctl-output.h"
 #include "ctl.h"
 #include "policy-force.h"
@@ -103,8 +104,8 @@ enum color story_color(const struct story *story);
 
 /* One thing that the operator can do. */
 struct advice {
-	char text[512];	   /* a sentence */
-	char command[768]; /* to paste, or "" */
+	char text[512];		    /* a sentence */
+	char command[BY_HAND_SIZE]; /* to paste, or "" */
 };
 #define ADVICE_MAX 7
 
@@ -116,8 +117,8 @@ size_t story_advice(const struct story *story, const struct machine *m,
  * The shell command with which root recovers a device without the daemon, by the steps of its rule;
  * "" when nothing is to be done. Returns @buf.
  */
-const char *story_by_hand(const struct story *story, const struct machine *m, char *buf,
-			  size_t size);
+const char *story_by_hand(const struct story *story, const struct machine *m,
+			  char buf[static BY_HAND_SIZE]);
 /* Would that take away what somebody uses? @users of @size bytes then names it. */
 bool story_lost_by_hand(const struct story *story, const struct machine *m, char *users,
 			size_t size);

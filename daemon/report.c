@@ -7,11 +7,13 @@
 #include <stdarg.h>
 #include <time.h>
 
+#include "by-hand.h"
 #include "journal.h"
 #include "log.h"
 #include "manager.h"
 #include "messages.h"
 #include "metrics.h"
+#include "sysfs.h"
 
 static void begin(struct log_record *record, int level, const char *message_id,
 		  const struct ras_device *kernel)
@@ -218,22 +220,40 @@ static const char *who_waits(const struct device *d)
 	return text ? text : "";
 }
 
+/* All that somebody who reads nothing else has to know: what happened, what was tried, what to do.
+ */
 static void send_given_up(struct log_record *record, const struct device *d)
 {
 	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
+	char driver[RAS_NAME_SIZE];
+	struct by_hand h = {
+		.bus = d->record.bus,
+		.dev = d->record.dev,
+		.state = d->kernel.state,
+		.driver = driver,
+		.wanted = d->record.driver[0] ? d->record.driver : d->kernel.driver,
+		.rule = d->rule,
+	};
+	char tried[BY_HAND_SIZE];
+	char command[BY_HAND_SIZE];
 
-	log_record_send(record,
-			"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
-			"When the cause is cured%s: smmu-rasctl recover %s (by hand: "
-			"smmu-rasctl show %s)",
-			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
-			d->record.note,
-			fenced ? "It stays fenced" : "It is not fenced, but has no driver",
-			streq(d->record.step, step_name(STEP_SLOT_POWER_CYCLE))
-				? " (power the machine off and on, a reboot alone keeps the slot's "
-				  "power)"
-				: "",
-			d->record.dev, d->record.dev);
+	(void)sysfs_link(d->record.bus, d->record.dev, "driver", driver, sizeof(driver));
+	tried_text(&d->record, tried);
+	by_hand_command(&h, command);
+	log_record_send(
+		record,
+		"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
+		"Tried: %s. When the cause is cured%s: smmu-rasctl recover %s%s%s",
+		DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
+		d->record.note,
+		fenced ? "It stays fenced and harms nothing, and what needs it does not work"
+		       : "It is not fenced, but has no driver",
+		tried[0] ? tried : "nothing",
+		streq(d->record.step, step_name(STEP_SLOT_POWER_CYCLE))
+			? " (power the machine off and on, a reboot alone keeps the slot's "
+			  "power)"
+			: "",
+		d->record.dev, command[0] ? "; or step by step, by hand, as root: " : "", command);
 }
 
 void report_isolated(const struct device *d)

@@ -100,7 +100,11 @@ def isolated_when_exhausted(b):
     b.kernel.fence(DEV)
     record = b.wait_record(ISOLATED)
     check("2 attempts" in record["MESSAGE"], record["MESSAGE"])
-    cure = f"nothing more is tried. When the cause is cured: smmu-rasctl recover {DEV} (by hand: smmu-rasctl show {DEV})"
+    cure = (
+        "nothing more is tried. Tried: attempts 1 to 2: unbind done, reset failed. When the cause is cured: "
+        f"smmu-rasctl recover {DEV}; or step by step, by hand, as root: echo 1 > /sys/bus/pci/devices/{DEV}/reset && "
+        f"echo {DEV} > /sys/bus/pci/drivers/virtio-pci/bind"
+    )
     check(cure in record["MESSAGE"], record["MESSAGE"])
     equal(device.state, FENCED, "state")
     equal(b.steps().count("reset"), 2, "resets")

@@ -14,6 +14,7 @@ int main(void)
 	srunner_add_suite(runner, journal_suite());
 	srunner_add_suite(runner, metrics_suite());
 	srunner_add_suite(runner, pci_name_suite());
+	srunner_add_suite(runner, by_hand_suite());
 	srunner_add_suite(runner, kernel_msg_suite());
 	srunner_add_suite(runner, policy_suite());
 	srunner_add_suite(runner, policy_errors_suite());

@@ -11,6 +11,7 @@ Suite *log_suite(void);
 Suite *metrics_suite(void);
 Suite *journal_suite(void);
 Suite *pci_name_suite(void);
+Suite *by_hand_suite(void);
 Suite *kernel_msg_suite(void);
 Suite *policy_suite(void);
 Suite *policy_errors_suite(void);
