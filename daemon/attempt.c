@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* One attempt: a worker, from its start to its end, and what its end means. */
+/* One attempt: a worker, from its start to its end. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -8,9 +8,6 @@
 
 #include "log.h"
 #include "manager.h"
-#include "sysfs.h"
-
-static void worker_ended(struct device *d);
 
 void attempt_kill(struct device *d)
 {
@@ -19,7 +16,7 @@ void attempt_kill(struct device *d)
 		(void)pidfd_send_signal(d->worker.pidfd, SIGKILL, NULL, 0);
 }
 
-static const char *step_text(const struct device *d)
+const char *attempt_step(const struct device *d)
 {
 	return d->record.step[0] ? d->record.step : "preparations";
 }
@@ -29,9 +26,9 @@ static int on_step_timeout(sd_event_source *s _unused_, uint64_t usec _unused_, 
 	struct device *d = userdata;
 
 	device_timer_stop(d);
-	device_set_note(d, "%s %s not ended after %s", step_text(d),
+	device_set_note(d, "%s %s not ended after %s", attempt_step(d),
 			d->record.step[0] ? "has" : "have", USEC_TEXT(d->step_limit));
-	device_add_history(d, step_text(d), -ETIMEDOUT, d->step_limit,
+	device_add_history(d, attempt_step(d), -ETIMEDOUT, d->step_limit,
 			   "it has not ended; its worker hangs in the kernel");
 	report_stuck(d);
 	device_apply(d, INPUT_STEP_TIMEOUT);
@@ -160,7 +157,7 @@ static void worker_message_arrived(struct device *d, const struct worker_message
 			worker_prepared(d, message);
 		break;
 	case WORKER_SAYS:
-		report_device(d, message->level, "%s: %s", step_text(d), message->text);
+		report_device(d, message->level, "%s: %s", attempt_step(d), message->text);
 		break;
 	case WORKER_STEP_END:
 		if (message->step < d->job->n_steps)
@@ -215,7 +212,7 @@ static int on_worker_exit(sd_event_source *s _unused_, int fd, uint32_t revents 
 		worker_message_arrived(d, &message);
 	/* Not our child when it was an earlier daemon's. */
 	(void)waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
-	worker_ended(d);
+	attempt_ended(d);
 	return 0;
 }
 
@@ -305,13 +302,13 @@ void attempt_start(struct device *d)
 	r = d->job ? worker_start(d->job, &d->worker) : -ENOMEM;
 	if (device_shortage(r)) {
 		postpone(d, "cannot start a worker", r);
-		worker_ended(d);
+		attempt_ended(d);
 		return;
 	}
 	if (r < 0) {
 		device_set_note(d, "cannot start a worker: %s", strerror(-r));
 		report_device(d, LOG_ERR, "%s", d->record.note);
-		worker_ended(d);
+		attempt_ended(d);
 		return;
 	}
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
@@ -319,8 +316,9 @@ void attempt_start(struct device *d)
 	d->record.worker_start = d->worker.start;
 	if (d->record.last_resort && !d->finishing)
 		report_device(d, LOG_WARNING,
-			      "its %u attempts have failed; now on_exhausted of rule %s",
-			      d->record.attempts, d->rule->name);
+			      "its %u attempt%s failed; now on_exhausted of rule %s",
+			      d->record.attempts, d->record.attempts == 1 ? " has" : "s have",
+			      d->rule->name);
 	else
 		report_begun(d);
 	watch_step(d, "", d->rule->step_timeout);
@@ -330,160 +328,6 @@ void attempt_start(struct device *d)
 		postpone(d, "cannot watch the worker", r);
 		attempt_kill(d);
 		(void)waitid(P_PIDFD, (id_t)d->worker.pidfd, &(siginfo_t){0}, WEXITED);
-		worker_ended(d);
+		attempt_ended(d);
 	}
-}
-
-/*
- * The worker of a device that is gone has ended. When another one came to the same place and was
- * fenced meanwhile, its story begins only now. Frees @d.
- */
-static void gone_ended(struct device *d)
-{
-	struct manager *m = d->manager;
-	struct ras_device kernel = d->kernel;
-	uint64_t generation = d->generation;
-
-	device_apply(d, INPUT_FAILED);
-	if (kernel.state != IOMMU_RAS_STATE_FENCED && kernel.state != IOMMU_RAS_STATE_SANITIZED)
-		return;
-	d = device_new(m, kernel.bus, kernel.dev);
-	if (!d)
-		return;
-	d->kernel = kernel;
-	d->generation = generation;
-	device_fenced(d, true);
-}
-
-/* Is the device what it was before, as far as the kernel can say? */
-static bool is_well(const struct device *d)
-{
-	return d->kernel.state == IOMMU_RAS_STATE_ACTIVE && !device_owed(d);
-}
-
-/* The attempt ended well, and the device was fenced anew before that could be told. */
-static bool is_refenced(const struct device *d)
-{
-	return d->worker_finished && (d->worker_error == 0 || d->worker_refenced) &&
-	       d->record.left != LEFT_OPERATOR && device_is_fenced(d) &&
-	       d->kernel.fence_id != d->attempt_fence;
-}
-
-/*
- * A new fence is a story of its own: what ended well was no failure, but nothing has been recovered
- * either. It waits, since a device that wedges at once each time would otherwise never rest.
- */
-static void refenced(struct device *d)
-{
-	enum recovery_input input;
-
-	d->record.attempts = 0;
-	d->record.last_resort = false;
-	d->record.force = false;
-	input = device_decide(d, false);
-	if (input == INPUT_RECOVER)
-		device_set_note(d, "it was unfenced, and fenced again at once");
-	report_device(d, LOG_WARNING, "it was unfenced, and fenced again at once (%s)",
-		      ras_reason_name(d->kernel.reason));
-	device_apply(d, INPUT_REFENCED);
-	if (input != INPUT_RECOVER)
-		device_apply(d, input);
-}
-
-static enum recovery_input failed(struct device *d)
-{
-	if (d->record.left == LEFT_OPERATOR) {
-		device_set_note(d, "an operator asked for it");
-		return INPUT_EXHAUSTED;
-	}
-	if (!d->rule)
-		device_find_rule(d);
-	if (d->record.attempts < d->rule->attempts && !d->record.last_resort)
-		return INPUT_FAILED;
-	/* Who wants the device left alone does not want its last resort either. */
-	if (d->record.last_resort || d->rule->n_on_exhausted_steps == 0 || d->worker_vetoed)
-		return INPUT_EXHAUSTED;
-	d->record.last_resort = true;
-	return INPUT_LAST_RESORT;
-}
-
-/* Nothing was done for want of something, and nobody has said that nothing is to be done. */
-static bool waits_again(const struct device *d)
-{
-	return d->postponed && d->record.left != LEFT_OPERATOR;
-}
-
-/* The worker is gone, whatever it did. */
-static void worker_ended(struct device *d)
-{
-	bool finishing = d->finishing;
-	enum recovery_input input;
-
-	device_timer_stop(d);
-	device_worker_close(d);
-	d->finish = false;
-	d->finishing = false;
-	if (!d->worker_finished && d->record.note[0] == '\0') {
-		device_set_note(d, "the worker was killed in %s", step_text(d));
-		device_add_history(d, step_text(d), -EINTR,
-				   now_usec(CLOCK_MONOTONIC) - d->step_begun, d->record.note);
-	}
-	if (d->record.away && d->record.state != RECOVERY_GONE &&
-	    (device_is_away(d) || (d->kernel.state == 0 && !device_replaced(d)))) {
-		/* It was to come back, and has not: what is left is to look for it again. */
-		d->kernel.state = 0;
-		d->record.begun = false;
-		/* An earlier daemon's worker: from here on the story is ours, and is written. */
-		d->resume = false;
-		if (d->counted && d->postponed)
-			d->record.attempts--;
-		device_apply(d, waits_again(d) ? INPUT_POSTPONED : failed(d));
-		return;
-	}
-	if (!sysfs_device_exists(d->record.bus, d->record.dev)) {
-		d->kernel.state = 0;
-		if (d->record.state != RECOVERY_GONE)
-			device_apply(d, INPUT_REMOVED);
-	} else if (device_replaced(d) && d->record.state != RECOVERY_GONE) {
-		device_apply(d, INPUT_REMOVED);
-	}
-	if (d->record.state == RECOVERY_GONE) {
-		gone_ended(d);
-		return;
-	}
-
-	if (d->counted && (d->postponed || d->worker_protected))
-		d->record.attempts--;
-	if (waits_again(d)) {
-		d->finish = finishing;
-		device_apply(d, INPUT_POSTPONED);
-		return;
-	}
-	/* It was an earlier daemon's, and the kernel has not said yet how the device is. */
-	if (d->kernel.state == 0) {
-		d->resume = true;
-		device_apply(d, INPUT_UNKNOWN);
-		return;
-	}
-	/* What is left to do is little, and belongs to this attempt. Once is enough to try. */
-	if (!d->worker_finished && d->kernel.state == IOMMU_RAS_STATE_ACTIVE && !finishing) {
-		d->record.begun = true;
-		d->finish = true;
-		device_apply(d, INPUT_INTERRUPTED);
-		return;
-	}
-	d->record.begun = false;
-	if (is_refenced(d)) {
-		refenced(d);
-		return;
-	}
-	if (d->worker_protected)
-		input = INPUT_PROTECTED;
-	else if (d->worker_finished && d->worker_error == 0 && is_well(d))
-		input = INPUT_SUCCESS;
-	else
-		input = failed(d);
-	/* What is left to do to it is no more than this. */
-	d->finish = d->kernel.state == IOMMU_RAS_STATE_ACTIVE;
-	device_apply(d, input);
 }

@@ -12,7 +12,8 @@ static void device_unfenced(struct device *d, bool changed)
 {
 	/* Cut off with its daemon: whether the device works has been verified by nobody. */
 	bool interrupted = d->resume && d->record.begun;
-	bool debt = interrupted || device_owed(d);
+	/* What was out of the system has lost all that was written into sysfs. */
+	bool debt = interrupted || d->record.away || device_owed(d);
 
 	d->resume = false;
 	if (!changed && (d->record.state == RECOVERY_IDLE || d->record.state == RECOVERY_ISOLATED))
@@ -128,6 +129,19 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	if (info->state == IOMMU_RAS_STATE_SANITIZED && before != IOMMU_RAS_STATE_SANITIZED)
 		report_kernel(d, KERNEL_SANITIZED, info);
 	device_fenced(d, new_fence);
+}
+
+void device_resume(struct device *d)
+{
+	device_apply(d, INPUT_UNKNOWN);
+	d->resume = true;
+	if (device_is_fenced(d)) {
+		device_fenced(d, d->kernel.fence_id != d->attempt_fence);
+		return;
+	}
+	d->resume = false;
+	device_find_keys(d);
+	device_apply(d, device_decide(d, true));
 }
 
 /*

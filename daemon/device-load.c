@@ -2,6 +2,7 @@
 /* Taking over from an earlier daemon, which was stopped or killed at any point. */
 #include <errno.h>
 #include <sys/pidfd.h>
+#include <time.h>
 
 #include "log.h"
 #include "manager.h"
@@ -25,6 +26,9 @@ static bool take_over_worker(struct device *d, pid_t pid, uint64_t start)
 	d->worker_finished = false;
 	d->record.worker = pid;
 	d->record.worker_start = start;
+	d->attempt_fence = d->record.fence_id;
+	/* How long it has been at it already was not written. */
+	d->step_begun = now_usec(CLOCK_MONOTONIC);
 	TAILQ_INSERT_TAIL(&m->busy, d, busy);
 	attempt_kill(d);
 	if (attempt_watch(d) < 0)

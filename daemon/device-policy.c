@@ -69,9 +69,12 @@ enum recovery_input device_decide(struct device *d, bool resume)
 		break;
 	}
 	if (resume && d->record.attempts >= d->rule->attempts) {
-		/* Interrupted in the last attempt, or before the last resort had begun. */
+		/*
+		 * Interrupted in the last attempt, before the last resort had begun, or while that
+		 * had its slot switched off: then it is brought back first.
+		 */
 		if (d->rule->n_on_exhausted_steps > 0 &&
-		    !(d->record.last_resort && d->record.begun)) {
+		    !(d->record.last_resort && d->record.begun && !d->record.away)) {
 			d->record.last_resort = true;
 			d->record.left = LEFT_NOT;
 			return INPUT_RECOVER;

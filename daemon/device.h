@@ -8,6 +8,7 @@
  *   device-policy.c  which rule holds, and what it says now
  *   device.c         inputs become a new state, and actions
  *   attempt.c        the action that takes long: a worker, from its start to its end
+ *   attempt-end.c    what its end means
  *   device-record.c  what is remembered, what is owed, and for how long
  *   operator.h       what people ask for
  */
@@ -95,6 +96,11 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 void device_not_in_dump(struct device *d);
 /* Begins to deal with a fence; @new_fence: it was not known before. */
 void device_fenced(struct device *d, bool new_fence);
+/*
+ * The worker of an earlier daemon has ended at last: its attempt goes on from what that one had
+ * written, as if the two had ended together. The device is fenced, or out of the system.
+ */
+void device_resume(struct device *d);
 
 /* --- device-load.c --------------------------------------------------------------------------- */
 
@@ -136,6 +142,13 @@ void attempt_start(struct device *d);
 void attempt_kill(struct device *d);
 /* Becomes the one who waits for the worker in .worker. Returns 0 or -errno. */
 int attempt_watch(struct device *d);
+/* The step that its worker is, or was, in; for people. */
+const char *attempt_step(const struct device *d);
+
+/* --- attempt-end.c --------------------------------------------------------------------------- */
+
+/* The worker is gone, whatever it did. May free the device. */
+void attempt_ended(struct device *d);
 
 /* --- device-record.c ------------------------------------------------------------------------- */
 

@@ -20,7 +20,6 @@
 /* Before a dump that failed is asked for again; doubles each time. */
 #define DUMP_RETRY_USEC	    USEC_PER_SEC
 #define DUMP_RETRY_MAX_USEC (60 * USEC_PER_SEC)
-static void dump_start(struct manager *m);
 
 static void events_lost(struct manager *m, const char *why)
 {
@@ -35,7 +34,7 @@ static void events_lost(struct manager *m, const char *why)
 	log_record_init(&record, LOG_WARNING, MESSAGE_EVENTS_LOST);
 	log_record_send(&record, "Events of the kernel were lost (%s); asking it for all devices",
 			why);
-	dump_start(m);
+	manager_ask_kernel(m);
 }
 
 static void family_appeared(struct manager *m, uint16_t family, uint32_t group)
@@ -58,7 +57,7 @@ static void family_appeared(struct manager *m, uint16_t family, uint32_t group)
 	log_record_send(&record, "Watching the kernel's iommu-ras events");
 	m->last_seq = 0;
 	m->status_dirty = true;
-	dump_start(m);
+	manager_ask_kernel(m);
 }
 
 static void family_missing(struct manager *m)
@@ -163,7 +162,7 @@ static int on_dump_retry(sd_event_source *s _unused_, uint64_t usec _unused_, vo
 	struct manager *m = userdata;
 
 	m->dump_retry = sd_event_source_disable_unref(m->dump_retry);
-	dump_start(m);
+	manager_ask_kernel(m);
 	return 0;
 }
 
@@ -179,7 +178,7 @@ static void dump_later(struct manager *m)
 					 on_dump_retry, m);
 }
 
-static void dump_start(struct manager *m)
+void manager_ask_kernel(struct manager *m)
 {
 	int r;
 
@@ -222,7 +221,7 @@ static void dump_done(struct manager *m, int error, bool interrupted)
 		return;
 	}
 	if (interrupted || m->dump_again) {
-		dump_start(m);
+		manager_ask_kernel(m);
 		return;
 	}
 	for (d = TAILQ_FIRST(&m->devices); d; d = next) {
@@ -294,7 +293,7 @@ static int on_clock_jump(sd_event_source *s _unused_, int fd, uint32_t revents _
 		log_info(
 			"The clock jumped, or the machine was suspended; asking the kernel for all "
 			"devices");
-		dump_start(m);
+		manager_ask_kernel(m);
 	}
 	return 0;
 }

@@ -111,6 +111,8 @@ void manager_tell_ready(struct manager *m);
 
 /* Subscribes and asks for all devices, or waits for the family. Returns 0 or -errno, logged. */
 int manager_kernel_setup(struct manager *m);
+/* Asks it for all devices, as soon as that is possible; what it answers goes to the devices. */
+void manager_ask_kernel(struct manager *m);
 
 /* --- manager-policy.c ------------------------------------------------------------------------ */
 

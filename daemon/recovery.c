@@ -54,6 +54,7 @@ static const struct recovery_transition table[_RECOVERY_STATE_MAX][_RECOVERY_INP
 		[INPUT_REFENCED]       = T(BACKOFF,  WAIT),
 		[INPUT_INTERRUPTED]    = T(QUEUED,   QUEUE),
 		[INPUT_LAST_RESORT]    = T(QUEUED,   QUEUE),
+		[INPUT_UNKNOWN]        = T(IDLE,     RESUME),
 		[INPUT_ASK_RECOVER]    = T(RUNNING,  NONE),
 		[INPUT_ASK_ISOLATE]    = T(RUNNING,  NONE),	/* when its step has ended */
 	},

@@ -224,7 +224,12 @@ static const char *who_waits(const struct device *d)
  */
 static void send_given_up(struct log_record *record, const struct device *d)
 {
-	bool fenced = d->kernel.state != IOMMU_RAS_STATE_ACTIVE;
+	const char *slot = device_is_away(d) ? d->record.slot : "";
+	const char *now = device_is_away(d) ? "It is out of the system"
+			  : d->kernel.state != IOMMU_RAS_STATE_ACTIVE
+				  ? "It stays fenced and harms nothing, and what needs it does not "
+				    "work"
+				  : "It is not fenced, but has no driver";
 	char driver[RAS_NAME_SIZE];
 	struct by_hand h = {
 		.bus = d->record.bus,
@@ -240,20 +245,18 @@ static void send_given_up(struct log_record *record, const struct device *d)
 	(void)sysfs_link(d->record.bus, d->record.dev, "driver", driver, sizeof(driver));
 	tried_text(&d->record, tried);
 	by_hand_command(&h, command);
-	log_record_send(
-		record,
-		"%s: given up after %u attempt%s (%s). %s; nothing more is tried. "
-		"Tried: %s. When the cause is cured%s: smmu-rasctl recover %s%s%s",
-		DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
-		d->record.note,
-		fenced ? "It stays fenced and harms nothing, and what needs it does not work"
-		       : "It is not fenced, but has no driver",
-		tried[0] ? tried : "nothing",
-		streq(d->record.step, step_name(STEP_SLOT_POWER_CYCLE))
-			? " (power the machine off and on, a reboot alone keeps the slot's "
-			  "power)"
-			: "",
-		d->record.dev, command[0] ? "; or step by step, by hand, as root: " : "", command);
+	log_record_send(record,
+			"%s: given up after %u attempt%s (%s). %s%s%s; nothing more is tried. "
+			"Tried: %s. When the cause is cured%s: smmu-rasctl recover %s%s%s",
+			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
+			d->record.note, now, slot[0] ? ", and belongs into slot " : "", slot,
+			tried[0] ? tried : "nothing",
+			streq(d->record.step, step_name(STEP_SLOT_POWER_CYCLE))
+				? " (power the machine off and on, a reboot alone keeps the slot's "
+				  "power)"
+				: "",
+			d->record.dev, command[0] ? "; or step by step, by hand, as root: " : "",
+			command);
 }
 
 void report_isolated(const struct device *d)

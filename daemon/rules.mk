@@ -36,7 +36,7 @@ DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state gone b
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
 	policy-match policy-subject policy-force pci-slot trusted name-set metrics metrics-text
 DAEMON_RASD = rasd-main memory manager manager-kernel manager-policy device device-table device-kernel device-load device-policy device-record \
-	attempt operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
+	attempt attempt-end operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
 	worker steps steps-reset steps-return steps-sriov steps-exec exec hooks sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-standing ctl-gone ctl-story ctl-advice \

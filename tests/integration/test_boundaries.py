@@ -14,16 +14,24 @@ from fakekernel import ACTIVE, FENCED, SANITIZED
 from lib.bench import DEV, QUICK, TESTS, Bench, check, equal
 from lib.messages import BEGUN, ISOLATED
 
+NEIGHBOUR = "0000:01:00.1"
+
 
 class Recovery:
     """One kind of recovery: how to set it up, and what it has to come to."""
 
-    def __init__(self, name, prepare, attempts=2, may_be_isolated=False, **policy):
+    def __init__(self, name, prepare, attempts=2, may_be_isolated=False, goes_away=False, **policy):
         self.name = name
         self.prepare = prepare
-        self.policy = dict(policy, attempts=attempts, backoff=QUICK, protect=False)
+        # Its programs are in the directory of the machine, which does not exist yet.
+        self.policy = dict({"attempts": attempts, "backoff": QUICK, "protect": False}, **policy)
         self.attempts = attempts
         self.may_be_isolated = may_be_isolated
+        # Its device may come back as one that nobody has a record of, or (with isolation) be left out of the system.
+        self.goes_away = goes_away
+
+    def policy_on(self, b):
+        return {key: value(b) if callable(value) else value for key, value in self.policy.items()}
 
 
 def plain(b):
@@ -65,6 +73,69 @@ def with_vfs(b):
     return device
 
 
+def in_a_slot(b):
+    neighbour = b.kernel.add(NEIGHBOUR, driver="snd")
+    device = plain(b)
+    b.kernel.slot("7", "0000:01:00")
+    device.neighbour = neighbour
+    return device
+
+
+def cured_by_a_power_cycle(b):
+    device = in_a_slot(b)
+    # The reset fails, always; what has been without power has no fence.
+    device.failures = 1000
+    return device
+
+
+def only_bound_by_hand(b):
+    device = plain(b)
+    device.probed_by = None
+    return device
+
+
+# A program that stands still like everything else here: its begin and its end are boundaries too.
+PROGRAM = """#!/usr/bin/python3 -ISs
+import os, socket
+def boundary():
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as kernel:
+        kernel.connect("@ROOT@/kernel")
+        kernel.send(b"S")
+        kernel.send(b"s")
+        kernel.recv(1)
+def tell(what):
+    with open("@ROOT@/told", "a") as f:
+        f.write(what + " " + os.environ["SMMU_RAS_WHEN"] + " " + os.environ.get("SMMU_RAS_RESULT", "") + "\\n")
+boundary()
+tell("begun")
+boundary()
+tell("ended")
+"""
+
+
+def program(b):
+    b.file("program", PROGRAM.replace("@ROOT@", b.root), 0o755)
+    return {"exec": [f"{b.root}/program"]}
+
+
+def told(b):
+    try:
+        with open(f"{b.root}/told") as f:
+            return [line.split() for line in f]
+    except FileNotFoundError:
+        return []
+
+
+def exec_step(b):
+    return ["unbind", "reset", dict(program(b), step="exec"), "reattach", "bind"]
+
+
+def exec_hooks(b):
+    return {"before": [program(b)], "after": [program(b)]}
+
+
+TAKEN_OUT = ["unbind", "reset", "remove", "rescan", "bind"]
+
 RECOVERIES = [
     Recovery("default_steps", plain, reset_methods=["bus"]),
     Recovery("in_place", plain, steps=["reset"], reset_methods=["bus"]),
@@ -74,13 +145,25 @@ RECOVERIES = [
     Recovery("only_attempt", plain, attempts=1, may_be_isolated=True, reset_methods=["bus"]),
     Recovery("never_works", never_works, attempts=2, may_be_isolated=True),
     Recovery("virtual_functions", with_vfs),
+    Recovery("removed_and_found", plain, goes_away=True, steps=TAKEN_OUT),
+    Recovery("found_without_a_driver", only_bound_by_hand, goes_away=True, steps=TAKEN_OUT),
+    Recovery("virtual_functions_of_the_removed", with_vfs, goes_away=True, steps=TAKEN_OUT),
+    Recovery("power_cycle", in_a_slot, goes_away=True, steps=["slot-power-cycle", "bind"]),
+    Recovery("a_program", plain, steps=exec_step),
+    Recovery("hooks", plain, hooks=exec_hooks),
+    Recovery("hooks_of_the_isolated", never_works, may_be_isolated=True, hooks=exec_hooks),
+    Recovery("on_exhausted_program", never_works, attempts=1, may_be_isolated=True, on_exhausted=program),
+    Recovery("on_exhausted_remove", never_works, attempts=1, may_be_isolated=True, goes_away=True, on_exhausted="remove"),
+    # Who kills its worker ends it: it is tried once.
+    Recovery("on_exhausted_power_cycle", cured_by_a_power_cycle, attempts=1, may_be_isolated=True, goes_away=True,
+             on_exhausted="slot-power-cycle"),
 ]
 
 
 def machine(recovery):
     b = Bench()
     b.env["SMMU_RAS_TEST_STATE"] = "1"
-    b.policy(**recovery.policy)
+    b.policy(**recovery.policy_on(b))
     return b, recovery.prepare(b)
 
 
@@ -94,8 +177,40 @@ def begin(b):
 def over(b):
     """Is the story over, with nobody at work any more?"""
     state = (b.state() or {}).get("state")
-    device = b.kernel.devices[DEV]
-    return (state == "isolated" and not device.state == ACTIVE) or (state == "idle" and device.state == ACTIVE)
+    device = b.kernel.devices.get(DEV)
+    if not device:
+        return state in (None, "isolated")
+    return state in (None, "idle") if device.state == ACTIVE else state == "isolated"
+
+
+def assert_vfs(b, device, where):
+    vfs = [b.kernel.devices[name] for name in device.vfs]
+    equal([vf.driver for vf in vfs], ["vfio-pci", "virtio-pci"], f"{where}: drivers of the VFs")
+    equal(vfs[0].read("driver_override"), "vfio-pci", f"{where}: driver_override of a VF")
+    equal(device.read("sriov_drivers_autoprobe"), "1", f"{where}: sriov_drivers_autoprobe")
+
+
+def assert_isolated(b, device, recovery, record, where):
+    check(recovery.may_be_isolated, f"{where}: isolated ({record['note']})")
+    away = DEV not in b.kernel.devices
+    check(away or device.state in (FENCED, SANITIZED), f"{where}: state {device.state}")
+    # The driver may be unbound, but neither silently nor forgotten.
+    # Nor is it known yet when the worker was killed before it had said what it found.
+    check(record["driver"] == device.home or (device.driver and not record["prepared"]),
+          f"{where}: the driver in the record: {record['driver']}")
+    message = b.kernel.records(ISOLATED, DEV)[-1]["MESSAGE"]
+    check(device.home in message and f"smmu-rasctl recover {DEV}" in message, f"{where}: {message}")
+    equal("It is out of the system" in message, away, f"{where}: {message}")
+
+
+def assert_programs(b, recovery, where):
+    """Hooks before are steps of their attempts; those after run once, or not at all when their daemon has ended."""
+    if "hooks" not in recovery.policy:
+        return
+    before = told(b).count(["begun", "before"])
+    check(1 <= before <= recovery.attempts + 1, f"{where}: {before} hooks before")
+    after = [words for words in told(b) if words[1] == "after" and words[0] == "begun"]
+    check(len(after) <= 1, f"{where}: {after}")
 
 
 def assert_end(b, device, recovery, where, more=0):
@@ -104,25 +219,24 @@ def assert_end(b, device, recovery, where, more=0):
     begun = [int(r["SMMU_RAS_ATTEMPT"]) for r in b.kernel.records(BEGUN, DEV)]
     check(max(begun, default=0) <= recovery.attempts + more, f"{where}: attempts {begun}")
     equal(begun, sorted(begun), f"{where}: attempts in their order")
+    assert_programs(b, recovery, where)
+    if record and record["state"] == "isolated":
+        assert_isolated(b, device, recovery, record, where)
+    if DEV not in b.kernel.devices:
+        check(record or recovery.policy.get("on_exhausted") == "remove", f"{where}: it is away, and nobody knows why")
+        return
+    check(record or recovery.goes_away, f"{where}: there is no record")
     equal(device.read("driver_override"), device.home, f"{where}: driver_override")
-    if record["state"] == "isolated":
-        check(recovery.may_be_isolated, f"{where}: isolated ({record['note']})")
-        check(device.state in (FENCED, SANITIZED), f"{where}: state {device.state}")
-        # The driver may be unbound, but neither silently nor forgotten.
-        # Nor is it known yet when the worker was killed before it had said what it found.
-        check(record["driver"] == device.home or (device.driver and not record["prepared"]),
-              f"{where}: the driver in the record: {record['driver']}")
-        message = b.kernel.records(ISOLATED, DEV)[-1]["MESSAGE"]
-        check(device.home in message and f"smmu-rasctl recover {DEV}" in message, f"{where}: {message}")
+    if record and record["state"] == "isolated":
         return
     equal(device.driver, device.home, f"{where}: driver")
     equal(device.read("reset_method").split()[0], "flr", f"{where}: reset_method")
-    equal(record["prepared"], False, f"{where}: something is still owed")
+    if record:
+        equal(record["prepared"], False, f"{where}: something is still owed")
     if device.vfs:
-        vfs = [b.kernel.devices[name] for name in device.vfs]
-        equal([vf.driver for vf in vfs], ["vfio-pci", "virtio-pci"], f"{where}: drivers of the VFs")
-        equal(vfs[0].read("driver_override"), "vfio-pci", f"{where}: driver_override of a VF")
-        equal(device.read("sriov_drivers_autoprobe"), "1", f"{where}: sriov_drivers_autoprobe")
+        assert_vfs(b, device, where)
+    if NEIGHBOUR in b.kernel.devices:
+        equal(b.kernel.devices[NEIGHBOUR].driver, "snd", f"{where}: driver of a neighbour")
 
 
 def kill_daemon(b):
