@@ -106,6 +106,19 @@ bool sriov_owed(const char *bus, const char *dev, const struct vf_setup *vfs)
 	       sysfs_link(bus, dev, "driver", driver, sizeof(driver)) >= 0;
 }
 
+static void restore_override(const char *bus, const char *vf, const struct vf_driver *want)
+{
+	char path[SYSFS_PATH_SIZE];
+	struct vf_driver now;
+
+	read_driver(bus, vf, &now);
+	/* Whether that worked is looked at before a driver is bound. */
+	if (!streq(now.override, want->override))
+		(void)host_sysfs_write(
+			sysfs_device_path(path, sizeof(path), bus, vf, "driver_override"),
+			streq(want->override, "-") ? "\n" : want->override);
+}
+
 /* Binds what was bound. Returns false when it could not. */
 static bool restore_driver(const char *bus, const char *vf, const struct vf_driver *want)
 {
@@ -113,9 +126,7 @@ static bool restore_driver(const char *bus, const char *vf, const struct vf_driv
 	struct vf_driver now;
 
 	read_driver(bus, vf, &now);
-	if (!streq(now.override, want->override) &&
-	    host_sysfs_write(sysfs_device_path(path, sizeof(path), bus, vf, "driver_override"),
-			     streq(want->override, "-") ? "\n" : want->override) < 0)
+	if (!streq(now.override, want->override))
 		return false;
 	if (streq(want->driver, "-") || streq(want->driver, now.driver))
 		return true;
@@ -126,8 +137,9 @@ static bool restore_driver(const char *bus, const char *vf, const struct vf_driv
 	return host_sysfs_write(path, vf) >= 0;
 }
 
-/* Returns how many have not got their drivers back. */
-static uint32_t restore_drivers(const char *bus, const char *dev, const struct vf_setup *vfs)
+/* Gives them @driver_too, or only their overrides. Returns how many have not got theirs back. */
+static uint32_t restore_all(const char *bus, const char *dev, const struct vf_setup *vfs,
+			    bool driver_too)
 {
 	uint32_t failed = 0;
 
@@ -144,11 +156,30 @@ static uint32_t restore_drivers(const char *bus, const char *dev, const struct v
 		for (uint32_t i = first; i <= last && i < vfs->n; i++) {
 			char vf[RAS_DEV_SIZE];
 
-			if (!vf_name(bus, dev, i, vf, sizeof(vf)) ||
-			    !restore_driver(bus, vf, &want))
+			if (!vf_name(bus, dev, i, vf, sizeof(vf)))
+				failed++;
+			else if (!driver_too)
+				restore_override(bus, vf, &want);
+			else if (!restore_driver(bus, vf, &want))
 				failed++;
 		}
 	}
+	return failed;
+}
+
+/*
+ * The kernel refuses to bind a virtual function that has no driver_override while nobody is to
+ * probe them (drivers/pci/pci-driver.c, pci_device_can_probe()). Once each has the one that it had,
+ * probing may be allowed: nothing begins to probe them because of that.
+ */
+static uint32_t restore_drivers(const char *bus, const char *dev, const struct vf_setup *vfs)
+{
+	uint32_t failed;
+
+	(void)restore_all(bus, dev, vfs, false);
+	(void)write_number(bus, dev, "sriov_drivers_autoprobe", 1);
+	failed = restore_all(bus, dev, vfs, true);
+	(void)write_number(bus, dev, "sriov_drivers_autoprobe", vfs->autoprobe);
 	return failed;
 }
 
@@ -183,7 +214,6 @@ int sriov_restore(const char *bus, const char *dev, const struct vf_setup *vfs, 
 		}
 	}
 	failed = restore_drivers(bus, dev, vfs);
-	(void)write_number(bus, dev, "sriov_drivers_autoprobe", vfs->autoprobe);
 	if (failed)
 		snprintf(text, size,
 			 "%" PRIu32 " of its %" PRIu32 " virtual functions have not got their "

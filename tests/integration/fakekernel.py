@@ -193,6 +193,14 @@ class Device:
                 os.symlink(f"../{name}", f"{self.path}/virtfn{i}")
         self.write("sriov_numvfs", str(n))
 
+    def may_be_probed(self):
+        """As pci_device_can_probe() in Linux has it: a virtual function that is meant for nobody in particular is not
+        bound, not even by hand, while nobody is to probe such functions."""
+        physfn = f"{self.path}/physfn"
+        if not os.path.islink(physfn) or self.read("driver_override") not in ("", "(null)"):
+            return True
+        return self.kernel.devices[os.path.basename(os.readlink(physfn))].read("sriov_drivers_autoprobe") == "1"
+
     def attrs(self, seq):
         data = b""
         if seq:
@@ -398,6 +406,8 @@ class Kernel:
                 return errno.ENODEV if not device else errno.ENOENT
             if device.driver or device.state == FENCED:
                 return errno.EBUSY
+            if not device.may_be_probed():
+                return errno.ENODEV
             device.bind(parts[1])
             self._attach(device)
             return 0
