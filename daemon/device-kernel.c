@@ -62,6 +62,7 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 {
 	struct device *d = device_find(m, info->bus, info->dev);
 	bool event = type != KERNEL_DEVICE;
+	uint64_t fence_time;
 	uint32_t before;
 	bool new_fence;
 
@@ -112,7 +113,11 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 		return;
 	}
 	before = d->kernel.state;
+	fence_time = d->kernel.fence_time;
 	d->kernel = *info;
+	/* To the kernel it is a new one, that was never fenced. */
+	if (d->record.away && info->fence_time == 0)
+		d->kernel.fence_time = fence_time;
 	d->generation = m->generation;
 	bus_device_changed(d);
 

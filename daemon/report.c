@@ -193,8 +193,10 @@ void report_recovered(const struct device *d)
 		return;
 	begin_recovery(&record, LOG_NOTICE, MESSAGE_RECOVERED, d);
 	log_record_field(&record, "SMMU_RAS_DURATION_USEC", "%" PRIu64, age);
-	log_record_send(&record, "%s: recovered %s after it was fenced, in %u attempt%s",
-			DEVICE_TEXT(d), USEC_TEXT(age), d->record.attempts,
+	/* Not known when it came back as a new device, and the daemon was another one before. */
+	log_record_send(&record, "%s: recovered%s%s%s in %u attempt%s", DEVICE_TEXT(d),
+			age ? " " : "", age ? USEC_TEXT(age) : "",
+			age ? " after it was fenced," : "", d->record.attempts,
 			d->record.attempts == 1 ? "" : "s");
 }
 

@@ -67,6 +67,8 @@ static int wait_for_device(struct step_context *c, uint64_t end, uint64_t timeou
 		pause_for(pause < end - now ? pause : end - now);
 		pause = pause * 2 < PAUSE_MAX_USEC ? pause * 2 : PAUSE_MAX_USEC;
 	}
+	/* A new device has the kernel's choice of them, and not that of whoever set them. */
+	step_restore_reset_method(c);
 	return 0;
 }
 
@@ -288,8 +290,10 @@ int step_slot_power_cycle(struct step_context *c, const struct step *step)
 			return r;
 	}
 	r = switch_power(c, true);
-	if (r < 0)
+	/* The kernel does so itself when it sees a card come, and then has nothing left to do. */
+	if (r < 0 && slot_is_off(job))
 		return r;
+	c->text[0] = '\0';
 	r = wait_for_device(c, end, timeout);
 	return r < 0 ? r : step_fail(c, 0, "slot %s", job->slot);
 }

@@ -104,13 +104,21 @@ uint64_t step_timeout(const struct step_context *c, const struct step *step)
 	return step->timeout ? step->timeout : c->job->step_timeout;
 }
 
+static bool comes_back_anew(const struct job *job)
+{
+	for (size_t i = 0; i < job->n_steps; i++)
+		if (steps_bring_back(job->steps + i, job->n_steps - i))
+			return true;
+	return false;
+}
+
 /* What a later step may take away, so that it can be put back by whoever comes then. */
 static void save_surroundings(struct step_context *c)
 {
 	struct job *job = c->job;
 
-	/* Whatever rule is the first that changes it, be it in a later attempt. */
-	if (job->reset_methods && job->reset_method[0] == '\0')
+	/* Whatever rule is the first that changes or loses it, be it in a later attempt. */
+	if ((job->reset_methods || comes_back_anew(job)) && job->reset_method[0] == '\0')
 		(void)sysfs_read(job->bus, job->dev, "reset_method", job->reset_method,
 				 sizeof(job->reset_method));
 	/* Without the device it cannot be found out any more. */
