@@ -96,6 +96,13 @@ static void remember_gone(struct device *d)
 	gone_remember(&d->manager->gone, &d->record, d->kernel.driver, d->kernel.reason);
 }
 
+/* Was it a last resort that has taken the device away? Its worker has no time to tell the end. */
+static bool was_taken_out(const struct device *d)
+{
+	return d->record.last_resort && d->rule && d->rule->on_exhausted == EXHAUSTED_REMOVE &&
+	       streq(d->record.step, step_name(STEP_REMOVE));
+}
+
 void device_apply(struct device *d, enum recovery_input input)
 {
 	enum recovery_state before = d->record.state;
@@ -107,6 +114,8 @@ void device_apply(struct device *d, enum recovery_input input)
 	if (input == INPUT_REMOVED)
 		remember_gone(d);
 	enter_state(d, t.next);
+	if (t.next == RECOVERY_GONE && before != RECOVERY_GONE && was_taken_out(d))
+		report_taken_out(d);
 	/* A device that is well gets what it is owed, and nothing else is done to it. */
 	if (t.next == RECOVERY_QUEUED && input == INPUT_UNFENCED_OWING)
 		d->finish = true;

@@ -130,6 +130,7 @@ void report_attempt_failed(const struct device *d, uint64_t wait);
 void report_recovered(const struct device *d);
 void report_isolated(const struct device *d);
 void report_protected(const struct device *d);
+void report_taken_out(const struct device *d);
 void report_left_to_restart(const struct device *d);
 void report_ignored(const struct device *d);
 /* Somebody of user @uid wants us to @what ("recover it"). */

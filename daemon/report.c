@@ -300,6 +300,20 @@ void report_isolated(const struct device *d)
 	}
 }
 
+void report_taken_out(const struct device *d)
+{
+	struct log_record record;
+
+	metrics_counting()->results[METRICS_EXHAUSTED]++;
+	begin_recovery(&record, LOG_ERR, MESSAGE_TAKEN_OUT, d);
+	log_record_send(&record,
+			"%s: taken out of the system after %u attempt%s, as on_exhausted of rule "
+			"%s says; nothing more is tried. When the cause is cured: echo 1 > "
+			"/sys/bus/pci/rescan",
+			DEVICE_TEXT(d), d->record.attempts, d->record.attempts == 1 ? "" : "s",
+			d->record.rule);
+}
+
 void report_protected(const struct device *d)
 {
 	struct log_record record;
