@@ -110,6 +110,8 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	if (event ? info->event_seq <= d->kernel.event_seq && d->kernel.event_seq != 0
 		  : info->event_seq < d->kernel.event_seq) {
 		d->generation = m->generation;
+		if (!event)
+			d->listed = m->generation;
 		return;
 	}
 	before = d->kernel.state;
@@ -119,6 +121,8 @@ void device_kernel_update(struct manager *m, enum kernel_message_type type,
 	if (d->record.away && info->fence_time == 0)
 		d->kernel.fence_time = fence_time;
 	d->generation = m->generation;
+	if (!event)
+		d->listed = m->generation;
 	bus_device_changed(d);
 
 	if (info->state == IOMMU_RAS_STATE_ACTIVE) {

@@ -35,6 +35,7 @@ struct device {
 	struct device_record record; /* what is on disk, or will be */
 	struct ras_device kernel;    /* what the kernel said last */
 	uint64_t generation;	     /* of the last dump, or event since, that told of it */
+	uint64_t listed;	     /* of the last dump that told of it */
 	bool resume;		     /* taken over from an earlier daemon, and not looked at yet */
 	bool redecide;		     /* likewise, and policy had said to leave it alone */
 	bool finish; /* unfenced, but we owe it its driver: the next attempt only binds */

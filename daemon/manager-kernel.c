@@ -27,6 +27,7 @@ static void events_lost(struct manager *m, const char *why)
 
 	metrics_counting()->events_lost++;
 	m->last_seq = 0;
+	m->events_lost = true;
 	/* In a flood they are lost again and again; the dump that is due makes up for all of them.
 	 */
 	if (m->dumping && m->dump_again)
@@ -200,10 +201,21 @@ void manager_ask_kernel(struct manager *m)
 	m->dumping = true;
 }
 
+/*
+ * An event that was read while the dump was on its way is newer than the dump, as a rule. After a
+ * loss it may be one that was still in the socket, and what followed it was lost: a device that the
+ * dump leaves out may be fenced since, or not any more. Another dump tells.
+ */
+static bool perhaps_old_news(const struct manager *m, const struct device *d)
+{
+	return m->events_lost && d->listed != m->generation && device_is_fenced(d);
+}
+
 static void dump_done(struct manager *m, int error, bool interrupted)
 {
 	struct device *d;
 	struct device *next;
+	bool unsure = false;
 
 	m->dumping = false;
 	/*
@@ -228,9 +240,16 @@ static void dump_done(struct manager *m, int error, bool interrupted)
 		next = TAILQ_NEXT(d, all);
 		if (d->generation != m->generation)
 			device_not_in_dump(d);
+		else if (perhaps_old_news(m, d))
+			unsure = true;
 	}
-	m->dump_wait = 0;
 	manager_ready(m);
+	if (unsure) {
+		dump_later(m);
+		return;
+	}
+	m->events_lost = false;
+	m->dump_wait = 0;
 }
 
 static int dump_handler(const struct kernel_message *message, void *userdata)

@@ -49,6 +49,7 @@ struct manager {
 	bool dumping;
 	bool dump_again;
 	bool dump_bad;	    /* a message of it could not be read */
+	bool events_lost;   /* since the last dump that leaves no question open */
 	bool event_bad;	    /* likewise of the datagram at hand */
 	uint64_t dump_wait; /* us before the last retry; 0: none */
 	bool ready;	    /* the kernel's devices are known */
