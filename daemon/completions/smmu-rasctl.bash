@@ -2,12 +2,12 @@
 # bash completion for smmu-rasctl(1).
 # shellcheck shell=bash
 
-# Fenced devices first of all; where healthy ones make sense, those with a driver behind an IOMMU too.
+# $1: fenced ones, those that are listed (which may be gone), or all behind an IOMMU.
 __smmu_rasctl_devices() {
-	local sys=${SMMU_RASCTL_SYS:-/sys} path
-	if [[ $1 == fenced ]]; then
-		smmu-rasctl list --no-legend --no-pager 2>/dev/null | while read -r path _; do
-			echo "$path"
+	local sys=${SMMU_RASCTL_SYS:-/sys} path state
+	if [[ $1 != all ]]; then
+		smmu-rasctl list --no-legend --no-pager 2>/dev/null | while read -r path state _; do
+			[[ $1 == fenced && $state == removed ]] || echo "$path"
 		done
 		return
 	fi
@@ -34,13 +34,17 @@ _smmu_rasctl() {
 
 	COMPREPLY=()
 	# ":" and "=" part words, and addresses have two of the first kind.
+	local cword words
 	if declare -F _get_comp_words_by_ref >/dev/null; then
-		local cword words
 		_get_comp_words_by_ref -n := cur cword words
-		set -- "${words[@]:0:cword}"
 	else
-		set -- "${COMP_WORDS[@]:0:COMP_CWORD}"
+		# Without the bash-completion package: parted at blanks only.
+		read -ra words <<<"${COMP_LINE:0:COMP_POINT}"
+		[[ ${COMP_LINE:0:COMP_POINT} == *[[:blank:]] ]] && words+=('')
+		cword=$((${#words[@]} - 1))
+		cur=${words[cword]}
 	fi
+	set -- "${words[@]:0:cword}"
 	shift
 	for word; do
 		case $word in
@@ -74,7 +78,7 @@ _smmu_rasctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$(__smmu_rasctl_devices fenced)" -- "$cur")
 		;;
 	show: | monitor: | fence: | policy:explain)
-		mapfile -t COMPREPLY < <(compgen -W "$(__smmu_rasctl_devices fenced; __smmu_rasctl_devices all)" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$(__smmu_rasctl_devices listed; __smmu_rasctl_devices all)" -- "$cur")
 		;;
 	policy:)
 		mapfile -t COMPREPLY < <(compgen -W 'check explain show reload' -- "$cur")

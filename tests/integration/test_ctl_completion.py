@@ -5,6 +5,7 @@ import os
 import subprocess
 
 from lib.bench import BINARIES, DEV, check, equal, test
+from lib.shell import Shell
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../daemon/completions")
 
@@ -72,3 +73,49 @@ def zsh_can_read_its_completion(b):
     for line in b.ctl("--help").stdout.splitlines():
         if line[:2] == "  " and line[2:3].islower():
             check(f"'{line.split()[0]}:" in text, f"{line.split()[0]} in zsh")
+
+
+def typed_in(b, kind):
+    """In a shell that somebody types into: what becomes of the line when he presses the tabulator."""
+    b.kernel.add(DEV)
+    b.kernel.add("0000:02:00.0")
+    for name in (DEV, "0000:02:00.0"):
+        os.makedirs(f"{b.kernel.sys}/bus/pci/devices/{name}/iommu_group", exist_ok=True)
+    b.kernel.fence(DEV)
+    b.policy()
+    with Shell(b, kind) as shell:
+        for typed, line in (
+            ("smmu-rasctl is", "smmu-rasctl isolate "),
+            ("smmu-rasctl rec", "smmu-rasctl recover "),
+            ("smmu-rasctl recover --f", "smmu-rasctl recover --force "),
+            # The only one that is fenced, and parts of its name; a ":" is a letter here.
+            ("smmu-rasctl recover ", f"smmu-rasctl recover {DEV} "),
+            ("smmu-rasctl recover 0000:01:0", f"smmu-rasctl recover {DEV} "),
+            ("smmu-rasctl recover --force 0000:0", f"smmu-rasctl recover --force {DEV} "),
+            ("smmu-rasctl fence 0000:02", "smmu-rasctl fence 0000:02:00.0 "),
+            ("smmu-rasctl show 0000:02:", "smmu-rasctl show 0000:02:00.0 "),
+            ("smmu-rasctl policy rel", "smmu-rasctl policy reload "),
+            ("smmu-rasctl policy explain 0000:02", "smmu-rasctl policy explain 0000:02:00.0 "),
+            ("smmu-rasctl policy explain --reas", "smmu-rasctl policy explain --reason="),
+            ("smmu-rasctl policy explain --reason=adm", "smmu-rasctl policy explain --reason=administrative "),
+            ("smmu-rasctl policy check etc/policy.j", "smmu-rasctl policy check etc/policy.json "),
+            ("smmu-rasctl simulate --policy=etc/policy.j", "smmu-rasctl simulate --policy=etc/policy.json "),
+            # Nothing fits, and nothing is made up.
+            ("smmu-rasctl recover 0000:09", "smmu-rasctl recover 0000:09"),
+        ):
+            equal(shell.complete(typed), line, f"{kind}: {typed!r}")
+
+
+@test
+def somebody_types_into_bash(b):
+    typed_in(b, "bash")
+
+
+@test
+def somebody_types_into_bash_without_its_package(b):
+    typed_in(b, "plain")
+
+
+@test
+def somebody_types_into_zsh(b):
+    typed_in(b, "zsh")
