@@ -28,8 +28,8 @@ const char *by_hand_command(const struct by_hand *h, char buf[static BY_HAND_SIZ
 bool by_hand_takes_off_driver(const struct rule *rule);
 
 /*
- * What was tried: "attempt 1: unbind done, reset failed (timed out); attempts 2 to 3: reset failed",
- * without the reasons that the record's note has; "" when nothing was. Returns @buf.
+ * What was tried: "attempt 1: unbind done, reset failed (timed out); attempts 2 to 3: reset
+ * failed", without the reasons that the record's note has; "" when nothing was. Returns @buf.
  */
 const char *tried_text(const struct device_record *record, char buf[static BY_HAND_SIZE]);
 

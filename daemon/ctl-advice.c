@@ -193,14 +193,11 @@ static void advise_exhausted(struct advisor *a, const struct story *story, const
 		       other ? ": " : "", other ? other->note : "", slot->note);
 	else
 		advise(a,
-		       "Every attempt failed, the last one with: %s. A device that a reset does "
-		       "not help is likely to be broken, or needs its power switched off and on: "
-		       "power off the machine, not only reboot it.",
-		       story->record.note);
+		       "A device that a reset does not help is likely to be broken, or needs its "
+		       "power switched off and on: power off the machine, not only reboot it.");
 	command(advise(a, "To try once more, when the cause is cured:"), "smmu-rasctl recover %s",
 		story->device.dev);
-	if (m->daemon)
-		advise_by_hand(a, story, m);
+	advise_by_hand(a, story, m);
 }
 
 static void advise_isolated(struct advisor *a, const struct story *story, const struct machine *m)

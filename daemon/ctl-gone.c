@@ -78,12 +78,13 @@ const char *gone_was(const struct story *story, char *buf, size_t size)
 	case RECOVERY_IGNORED:
 		then.record.state = record->was;
 		then.verdict = record->was == RECOVERY_IGNORED ? VERDICT_IGNORED : VERDICT_ISOLATED;
-		snprintf(buf, size, "was %s%s",
-			 record->was == RECOVERY_ISOLATED && record->left != LEFT_EXHAUSTED &&
-					 record->left != LEFT_PROTECTED
-				 ? "isolated "
-				 : "",
-			 story_short(&then, text, sizeof(text)));
+		story_short(&then, text, sizeof(text));
+		if (record->was == RECOVERY_ISOLATED && record->left == LEFT_EXHAUSTED)
+			snprintf(buf, size, "was given up, %s", text);
+		else if (record->was == RECOVERY_ISOLATED && record->left != LEFT_PROTECTED)
+			snprintf(buf, size, "was isolated %s", text);
+		else
+			snprintf(buf, size, "was %s", text);
 		break;
 	default:
 		str_copy(buf, size, "smmu-rasd did not run");

@@ -4,16 +4,31 @@
 
 #include "ctl-bus.h"
 #include "ctl-follow.h"
+#include "ctl-gone.h"
 #include "ctl-show.h"
+#include "sysfs.h"
 
 static int find(int argc, char **argv, char name[static PCI_NAME_SIZE])
 {
+	struct story story;
+	int r;
+
 	if (argc != 2) {
 		fprintf(stderr, "\"%s\" needs one device, such as: smmu-rasctl %s 01:00.0\n",
 			argv[0], argv[0]);
 		return CTL_USAGE;
 	}
-	return ctl_find_device(argv[1], name);
+	r = ctl_find_device(argv[1], name);
+	/* What is told of one that is gone is all that can be done about it. */
+	if (r == CTL_OK && !sysfs_device_exists("pci", name) && gone_read("pci", name, &story)) {
+		fprintf(stderr,
+			"%s is not in this machine any more: it was removed at %s; see: "
+			"smmu-rasctl show %s\n",
+			name, CTL_TIME_TEXT(story.record.since), name);
+		story_clear(&story);
+		return CTL_NO_DEVICE;
+	}
+	return r;
 }
 
 /* What force may cost; nothing is asked when nothing depends on the device. */

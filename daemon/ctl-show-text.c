@@ -40,8 +40,10 @@ static void print_state(const struct story *story)
 
 	printf("%*s: %s%s%s", LABEL, "State", on, story_state(story), off);
 	if (story->verdict == VERDICT_GONE)
-		printf(" %s ago, at %s, while it was fenced", CTL_AGE_TEXT(story->record.since),
-		       CTL_TIME_TEXT(story->record.since));
+		printf(" %s ago, at %s%s", CTL_AGE_TEXT(story->record.since),
+		       CTL_TIME_TEXT(story->record.since),
+		       story->record.active ? ", before its driver was bound again"
+					    : ", while it was fenced");
 	else if (fenced && begun)
 		printf(" for %s, since %s", CTL_AGE_TEXT(begun), CTL_TIME_TEXT(begun));
 	else if (recovered)

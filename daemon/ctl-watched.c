@@ -202,9 +202,12 @@ static void print_policy(const struct machine *m, bool all)
 		return;
 	} else if (all) {
 		print_label("Policy");
-		snprintf(text, sizeof(text), "%s, %zu rule%s",
-			 m->policy->sources ? VISIBLE(m->policy->sources) : "built in",
-			 m->policy->n_rules - 1, m->policy->n_rules == 2 ? "" : "s");
+		if (m->policy->sources)
+			snprintf(text, sizeof(text), "%s, %zu rule%s", VISIBLE(m->policy->sources),
+				 m->policy->n_rules - 1, m->policy->n_rules == 2 ? "" : "s");
+		else
+			str_copy(text, sizeof(text),
+				 "there is no file; the built-in rule recovers every device");
 		print_wrapped(text, LABEL + 2);
 	}
 	if (force[0]) {

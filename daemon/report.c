@@ -116,7 +116,11 @@ void report_kernel(const struct device *d, enum kernel_message_type type,
 		break;
 	case KERNEL_REMOVED:
 		begin(&record, LOG_NOTICE, MESSAGE_REMOVED, info);
-		log_record_send(&record, "%s: it was removed from the system while fenced", name);
+		log_record_send(
+			&record,
+			"%s: it was removed from the system while fenced; what is known of it, and "
+			"what to do: smmu-rasctl show %s",
+			name, info->dev);
 		break;
 	default:
 		break;

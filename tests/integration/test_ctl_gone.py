@@ -50,7 +50,7 @@ def a_device_that_was_pulled_out_is_told_of(b):
     text = b.ctl("list").stdout
     line = text.splitlines()[1].split()
     equal(line[:2] + line[3:6], [DEV, "removed", "atc-timeout", "(nvme)", "2"], text)
-    check("was failed: reset: " in text, text)
+    check("was given up, failed: reset: " in text, text)
     check(f"No device is fenced; 1 was removed while fenced. What to do: smmu-rasctl show {DEV}" in text, text)
     equal(b.ctl("status").stdout, "no device is fenced; 1 was removed while fenced\n", "status")
     equal(conforms(b.ctl("status", "--json").stdout, "status")["removed"], 1, "status")
@@ -65,6 +65,10 @@ def a_device_that_was_pulled_out_is_told_of(b):
     equal([found["present"], len(found["history"])], [False, 4], "JSON of show")
     # Nothing is counted that is not there.
     check("smmu_ras_device_info{" not in b.ctl("metrics").stdout, "metrics")
+    # Nothing can be done to it, and nobody is asked to.
+    for verb in ("recover", "isolate"):
+        check(f"{DEV} is not in this machine any more: it was removed at 20" in b.ctl(verb, DEV, status=4).stderr, verb)
+    check("cannot be fenced" in b.ctl("fence", "--yes", DEV, status=4).stderr, "fence")
     # The next daemon has it as well.
     b.kill()
     b.start()
@@ -100,7 +104,7 @@ def one_that_left_while_no_daemon_ran_is_told_of(b):
     pull_out(b, device)
     b.start()
     wait_kept(b)
-    check("was failed: reset: " in b.ctl("list").stdout, b.ctl("list").stdout)
+    check("was given up, failed: reset: " in b.ctl("list").stdout, b.ctl("list").stdout)
 
 
 @test
