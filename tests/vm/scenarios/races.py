@@ -65,6 +65,17 @@ def mend(bed):
         bed.text(f"{VERIFY} fill {disk(bed, device)} && {VERIFY} read {disk(bed, device)} 1 1")
 
 
+def ended(bed):
+    """Whether all loops have ended. One that reads waits for as long as its disk is fenced, and not all have a loop that
+    resets it."""
+    if bed.run("pgrep -f 'while . ! -e /run/sto[p]'", check=False).returncode:
+        return True
+    for address_, state in not_active(bed).items():
+        if state == "fenced":
+            write(bed, 1, pci(address_, "reset"))
+    return False
+
+
 def one_round(bed, seed):
     chance = random.Random(seed)
     chosen = start_loops(bed, chance)
@@ -72,13 +83,13 @@ def one_round(bed, seed):
         bed.run(f"sleep {chance.uniform(0, 0.5):.3f}")
         bed.wedge(chance.choice(DISKS), "until-reset")
     bed.run(f"sleep {chance.uniform(0.5, 1.5):.3f}; touch /run/stop")
-    wait_for(f"the end of {chosen}", lambda: bed.run("pgrep -f 'while . ! -e /run/sto[p]'", check=False).returncode, 120)
-    wait_for("the devices to be there", lambda: all(bed.run(f"test -e {pci(address(bed, device), 'iommu_group')}",
-                                                            check=False).returncode == 0 for device in DISKS))
     # Whoever is wedged now and has been found out reaches nothing.
     for address_, state in not_active(bed).items():
         overwritten, _ = bed.scribble(address_)
         check(overwritten == 0, f"{address_} is {state} and has overwritten {overwritten} pages")
+    wait_for(f"the end of {chosen}", lambda: ended(bed), 120, interval=2)
+    wait_for("the devices to be there", lambda: all(bed.run(f"test -e {pci(address(bed, device), 'iommu_group')}",
+                                                            check=False).returncode == 0 for device in DISKS))
     mend(bed)
 
 
