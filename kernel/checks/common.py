@@ -122,14 +122,15 @@ class Objects:
         chosen = linux.options(self.folder / ".config")
         return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
 
-    def build(self, targets, *arguments):
-        """Builds targets anew, if commit and configuration have them; returns the warnings: Counter of (file, text)."""
+    def build(self, targets, *arguments, anew=True):
+        """Builds targets, if commit and configuration have them: all of their objects anew, or those that changed.
+        Returns the warnings as a Counter of (file, text)."""
         chosen = linux.options(self.folder / ".config")
         targets = [name for name in targets if name.endswith("/") or (self.series.tree / f"{name[:-2]}.c").exists()]
         targets = [name for name in targets if name not in NEEDED or f"CONFIG_{NEEDED[name]}" in chosen]
         for target in targets:
             where = self.folder / target
-            for each in [where] if target.endswith(".o") else where.rglob("*.o"):
+            for each in ([where] if target.endswith(".o") else where.rglob("*.o")) if anew else ():
                 each.unlink(missing_ok=True)
         found = collections.Counter()
 
@@ -143,7 +144,8 @@ class Objects:
                 text = re.sub(r"\b\d+\b", "N", match["text"] or match["said"])
                 found[where.removeprefix(str(self.series.tree) + "/"), text] += 1
         self.make(*arguments, *targets, each_line=look)
-        if "C=1" in arguments and not ran["CHECK"] or not (ran["CC   "] or ran["CC [M"]):
+        self.compiled = ran["CC   "] + ran["CC [M"]
+        if "C=1" in arguments and not ran["CHECK"] or anew and not (ran["CC   "] or ran["CC [M"]):
             raise Failure("nothing was compiled, or nothing checked: this step proves nothing")
         return found
 
