@@ -126,28 +126,25 @@ static void print_summary(const struct machine *m, size_t shown)
 		       color(COLOR_NONE));
 }
 
-static json_t *recovered_json(const struct machine *m)
+static json_t *stories_json(const struct machine *m, enum verdict first, enum verdict last)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < m->n; i++)
-		if (m->stories[i].verdict == VERDICT_RECOVERED)
+		if (m->stories[i].verdict >= first && m->stories[i].verdict <= last)
 			json_array_append_new(list, story_json(&m->stories[i]));
 	return list;
 }
 
 static int print_json(const struct ctl *ctl, const struct machine *m)
 {
-	json_t *devices = json_array();
-	json_t *json;
+	json_t *json = json_pack("{s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "kernel_support", m->family,
+				 "daemon_running", m->daemon, "policy", watched_policy_json(m),
+				 "watched", watched_devices_json(), "devices",
+				 stories_json(m, VERDICT_STUCK, VERDICT_IGNORED), "removed",
+				 stories_json(m, VERDICT_GONE, VERDICT_GONE), "recovered",
+				 stories_json(m, VERDICT_RECOVERED, VERDICT_RECOVERED));
 
-	for (size_t i = 0; i < m->n; i++)
-		if (m->stories[i].verdict < VERDICT_RECOVERED)
-			json_array_append_new(devices, story_json(&m->stories[i]));
-	json = json_pack("{s:b, s:b, s:o, s:o, s:o, s:o}", "kernel_support", m->family,
-			 "daemon_running", m->daemon, "policy", watched_policy_json(m), "watched",
-			 watched_devices_json(), "devices", devices, "recovered",
-			 recovered_json(m));
 	return ctl_print_json(ctl, json);
 }
 

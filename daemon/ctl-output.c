@@ -112,14 +112,17 @@ static uint32_t login_uid(void)
 {
 	char path[64];
 	char text[16] = "";
-	_cleanup_fclose_ FILE *f = NULL;
 	char *end;
 	unsigned long uid;
+	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/self/loginuid", host_dir(HOST_PROC));
 	f = fopen(path, "re");
-	if (!f || !fgets(text, sizeof(text), f))
+	if (!f)
 		return UINT32_MAX;
+	if (!fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	fclose(f);
 	uid = strtoul(text, &end, 10);
 	return end == text || uid > UINT32_MAX ? UINT32_MAX : (uint32_t)uid;
 }

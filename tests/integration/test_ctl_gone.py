@@ -54,7 +54,10 @@ def a_device_that_was_pulled_out_is_told_of(b):
     check(f"No device is fenced; 1 was removed while fenced. What to do: smmu-rasctl show {DEV}" in text, text)
     equal(b.ctl("status").stdout, "no device is fenced; 1 was removed while fenced\n", "status")
     equal(conforms(b.ctl("status", "--json").stdout, "status")["removed"], 1, "status")
-    found = conforms(b.ctl("list", "--json").stdout, "list")["devices"][0]
+    # Who asks for what is fenced is not told of what is not there.
+    answer = conforms(b.ctl("list", "--json").stdout, "list")
+    equal(answer["devices"], [], "devices")
+    found = answer["removed"][0]
     equal([found["verdict"], found["was"], found["state"]], ["gone", "isolated", "unknown"], "JSON")
     text = " ".join(b.ctl("show", "01:00.0").stdout.split())
     for words in ("while it was fenced", "Because of: atc-timeout", "it is not in this machine any more", "What was done:",
