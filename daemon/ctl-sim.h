@@ -52,6 +52,7 @@ struct sim_device {
 	const struct rule *rule;
 	unsigned int attempts;
 	bool last_resort; /* it runs, or is to run, the steps of on_exhausted */
+	bool finish;	  /* it is unfenced: the next attempt only binds */
 	bool ask_isolate; /* when its step has ended */
 	bool force;
 	struct step steps[RULE_STEPS_MAX + 1]; /* of the attempt that runs */
@@ -123,6 +124,23 @@ struct sim_event *sim_event(struct sim *sim, enum sim_event_type type, struct si
 			    uint64_t at);
 void sim_clear(struct sim *sim);
 const char *sim_event_name(enum sim_event_type type);
+
+/* --- ctl-sim-device.c ------------------------------------------------------------------------- */
+
+/* Tells what happened to the device, and remembers why it is as it is. */
+void sim_tell(struct sim *sim, const struct sim_device *d, const char *what, const char *format,
+	      ...) _printf_(4, 5);
+void sim_note(struct sim_device *d, const char *format, ...) _printf_(2, 3);
+
+/* Takes the device a step further, as device_apply() does. */
+void sim_apply(struct sim *sim, struct sim_device *d, enum recovery_input input);
+/* What policy wants of a fence that began. */
+enum recovery_input sim_decide(struct sim *sim, struct sim_device *d);
+/* The kernel lifts its fence. */
+void sim_unfence(struct sim *sim, struct sim_device *d);
+/* The timer of a device whose step runs, and of one whose step had been given up. */
+void sim_step_timer(struct sim *sim, struct sim_device *d);
+void sim_stuck_ended(struct sim *sim, struct sim_device *d);
 
 /* --- ctl-sim.c -------------------------------------------------------------------------------- */
 

@@ -41,7 +41,7 @@ DAEMON_RASD = rasd-main memory manager manager-kernel manager-policy device devi
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
 DAEMON_CTL = ctl-main ctl-common ctl-output ctl-device ctl-machine ctl-standing ctl-gone ctl-story ctl-advice \
 	ctl-topology ctl-watched ctl-list ctl-status ctl-show ctl-show-text ctl-watch ctl-follow ctl-monitor ctl-bus \
-	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-events ctl-simulate ctl-metrics \
+	ctl-recover ctl-fence ctl-rule ctl-policy ctl-sim ctl-sim-device ctl-sim-events ctl-simulate ctl-metrics \
 	$(DAEMON_PROTECT)
 
 DAEMON_RASD_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) $(DAEMON_RASD))

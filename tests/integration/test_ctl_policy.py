@@ -99,6 +99,22 @@ def simulate_does_what_the_daemon_does(b):
 
 
 @test
+def simulate_finishes_what_was_cut_off(b):
+    """As the daemon: a reset that ends after its time, and was a success, is no attempt that failed."""
+    steps = ["reset", "verify"]
+    b.policy([{"name": "in-place", "match": {}, "steps": steps}], attempts=1, step_timeout="10s")
+    late = {"result": "ok", "takes": "1h"}
+    made = {"device": DEV, "driver": "nvme", "results": {"reset": [late, "fail"]}}
+    simulated = simulate(b, {"devices": [made], "events": [{"event": "fenced", "device": DEV}]})
+    equal(words(simulated), ["fenced", "rule", "attempt", "stuck", "step", "unfenced", "attempt", "step", "step",
+                             "recovered"], "what happens")
+    # One that failed after its time has failed.
+    made["results"]["reset"] = {"result": "fail", "takes": "1h"}
+    simulated = simulate(b, {"devices": [made], "events": [{"event": "fenced", "device": DEV}]})
+    equal(end(simulated), "isolated", "end")
+
+
+@test
 def simulate_knows_all_ends(b):
     b.policy(
         [
