@@ -7,6 +7,7 @@ wedged devices write to it through their stale translations, all the time and wh
 page must be damaged, or the proof proves nothing.
 """
 
+import contextlib
 import os
 import threading
 
@@ -45,6 +46,17 @@ def alone(bed):
     return [each for each in test_functions(bed) if "down" not in each["slot"]]
 
 
+@contextlib.contextmanager
+def virtual_functions(bed, count=3):
+    """The test function with SR-IOV, and so many of its virtual functions, all with the driver."""
+    ready(bed)
+    physical = next(each for each in bed.state["devices"] if each["kind"] == "ats-test-pf")
+    switch = pci(physical["address"], "sriov_numvfs")
+    bed.text(f"echo {count} > {switch}")
+    yield physical, [bed.device(f"{physical['id']}-vf{number}") for number in range(count)]
+    bed.text(f"echo 0 > {switch}")
+
+
 def spread(devices, count):
     """So many of them, from all parts of the list."""
     return [devices[index * len(devices) // count] for index in range(count)]
@@ -56,10 +68,14 @@ def number(mode):
     return MODES[name] | int(argument or 0) << 8
 
 
-def attempt(bed, flavour, wedged, first, mode="until-reset", limit=64):
-    """One try, as the driver reports it: {what: number or word}."""
-    line = (f"flavour={flavour} first={first['address']} wedge={','.join(each['address'] for each in wedged)} "
-            f"mode={number(mode)} limit={limit}")
+def attempt(bed, flavour, wedged, devices, mode="until-reset"):
+    """One try with the domain of the first device, as the driver reports it: {what: number or word}.
+
+    Who is attached to a PASID has to be named. Otherwise all in the domain take part.
+    """
+    named = {"wedge": wedged, "also": devices if flavour in PASID_FLAVOURS else []}
+    line = (f"flavour={flavour} first={devices[0]['address']} mode={number(mode)} "
+            + " ".join(f"{word}={','.join(each['address'] for each in them)}" for word, them in named.items()))
     said = bed.text(f"echo {line} > {PROOF} && cat {PROOF}", timeout=200)
     pairs = (word.partition("=") for word in said.split())
     return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
@@ -107,27 +123,31 @@ def cure(bed, wedged, mode):
         bed.release(each["id"])
 
 
+def judge(bed, result, wedged, devices, mode, answers=False):
+    """No damage, and exactly the wedged of the devices are fenced, say the driver, the hardware and the kernel."""
+    fences = 0 if answers else len(wedged)
+    want = {"reused": 1, "damaged": 0, "written": 0, "violations": 0, "late": 0, "cut_off": fences,
+            "healthy": result["devices"] - len(wedged)}
+    check({name: result[name] for name in want} == want,
+          f"{result['flavour']}, {len(wedged)} wedged: {result}\nis to be {want}")
+    check(result["wedged"] == len(wedged) and (not fences or mode != "until-reset" or result["stale"] == len(wedged)),
+          f"there are stale translations missing, so this shows nothing: {result}")
+    names = {each["address"] for each in wedged} if fences else set()
+    wait_for("the kernel's list", lambda: fenced_now(bed) == names, 10)
+    found = bed.streams()
+    eats = {each["address"]: found[stream_id(each["address"])]["eats"] for each in devices}
+    check({name for name, on in eats.items() if not on} == names, f"STE.EATS: {eats}; fenced: {names}")
+
+
 def untouched(bed, flavour, wedged, devices, mode="until-reset", answers=False):
     """The page is untouched, exactly the wedged devices are fenced, and before the flush returns
 
     With `answers` the device is slow, and does answer in time: nothing is to be fenced.
     """
     ready(bed)
-    limit = len(devices) if flavour in PASID_FLAVOURS else 64
-    result = attempt(bed, flavour, wedged, devices[0], mode, limit)
+    result = attempt(bed, flavour, wedged, devices, mode)
     record(bed, result, mode)
-    fences = 0 if answers else len(wedged)
-    want = {"reused": 1, "damaged": 0, "written": 0, "violations": 0, "late": 0, "cut_off": fences,
-            "healthy": result["devices"] - len(wedged)}
-    check({name: result[name] for name in want} == want, f"{flavour}, {len(wedged)} wedged: {result}\nis to be {want}")
-    check(result["wedged"] == len(wedged) and (not fences or mode != "until-reset" or result["stale"] == len(wedged)),
-          f"there are stale translations missing, so this shows nothing: {result}")
-    # What the driver, the hardware and the kernel say has to be the same.
-    names = {each["address"] for each in wedged} if fences else set()
-    wait_for("the kernel's list", lambda: fenced_now(bed) == names, 10)
-    found = bed.streams()
-    eats = {each["address"]: found[stream_id(each["address"])]["eats"] for each in devices}
-    check({name for name, on in eats.items() if not on} == names, f"STE.EATS: {eats}; fenced: {names}")
+    judge(bed, result, wedged, devices, mode, answers)
     cure(bed, wedged, mode)
     check(not fenced_now(bed), f"not active after their reset: {fenced_now(bed)}")
 
@@ -135,8 +155,7 @@ def untouched(bed, flavour, wedged, devices, mode="until-reset", answers=False):
 def untouched_unheard(bed, flavour, wedged, devices, mode="until-reset"):
     """The page is untouched although the SMMU has not said yet who does not answer: any of them may be fenced for it"""
     ready(bed)
-    limit = len(devices) if flavour in PASID_FLAVOURS else 64
-    result = attempt(bed, flavour, wedged, devices[0], mode, limit)
+    result = attempt(bed, flavour, wedged, devices, mode)
     record(bed, result, mode)
     facts = [result[name] for name in ("reused", "damaged", "written", "violations", "late")]
     check(facts == [1, 0, 0, 0, 0], f"{flavour}, {len(wedged)} wedged: {result}")
@@ -151,8 +170,7 @@ def untouched_unheard(bed, flavour, wedged, devices, mode="until-reset"):
 def damaged(bed, flavour, wedged, devices, mode="until-reset"):
     """The same try on the stock kernel does the damage, and the flush returns while each device reaches the page"""
     ready(bed)
-    limit = len(devices) if flavour in PASID_FLAVOURS else 64
-    result = attempt(bed, flavour, wedged, devices[0], mode, limit)
+    result = attempt(bed, flavour, wedged, devices, mode)
     record(bed, result, mode)
     check(result["reused"] == 1 and result["damaged"] > 0 and result["violations"] == len(wedged)
           and result["cut_off"] == 0, f"{flavour}, {len(wedged)} wedged: {result}")
@@ -162,11 +180,26 @@ def damaged(bed, flavour, wedged, devices, mode="until-reset"):
 def healthy(bed, flavour, devices):
     """A try with no device wedged, on any kernel: no damage."""
     ready(bed)
-    limit = len(devices) if flavour in PASID_FLAVOURS else 64
-    result = attempt(bed, flavour, [], devices[0], limit=limit)
+    result = attempt(bed, flavour, [], devices)
     record(bed, result, "-")
     check(result["reused"] == 1 and not result["damaged"] and not result["violations"] and not result["stale"]
           and result["healthy"] == result["devices"], str(result))
+
+
+def by_sriov(bed, what):
+    """what(bed, flavour, wedged, devices) for a virtual function, for the physical one, and for some of both.
+
+    With PASIDs they share a domain, else each has its own. A reset of the physical function is one of all of them, so
+    it comes last, and they are made anew.
+    """
+    for flavour in ("strict", *PASID_FLAVOURS):
+        with virtual_functions(bed) as (physical, virtual):
+            what(bed, flavour, virtual[1:2], [virtual[1], physical, virtual[0], virtual[2]])
+            what(bed, flavour, [physical], [physical, *virtual])
+        if flavour in PASID_FLAVOURS:
+            with virtual_functions(bed) as (physical, virtual):
+                what(bed, flavour, [virtual[0], virtual[2]], [physical, *virtual])
+                what(bed, flavour, [virtual[1], physical], [physical, *virtual])
 
 
 def lazy(bed, devices):

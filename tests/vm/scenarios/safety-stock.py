@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The stock kernel, for contrast: in every flavour the page of somebody else is damaged."""
 
-from testbed import proof
+from testbed import proof, proof_vfio
 from testbed.scenario import check, other
 
 safety = other("safety")
@@ -22,9 +22,15 @@ def test_slow(bed):
 
 
 def test_vfio(bed):
-    """The same for a VFIO user's unmap, through a container and through iommufd"""
+    """A disk in the hands of a VFIO user, who unmaps a page through a container and through iommufd"""
     for way in ("group", "cdev"):
         check(proof.by_vfio(bed, way) > 0, f"{way}: no damage, so the same test on our kernel proves nothing")
 
 
+def test_sriov(bed):
+    """A wedged virtual function does damage, and so does a wedged physical one"""
+    proof.by_sriov(bed, proof.damaged)
+
+
+globals().update(proof_vfio.tests(proof_vfio.damaged, (1, 8)))
 globals().update(proof.flavour_tests(safety.FLAVOURS, proof.damaged, (1, 8)))

@@ -4,11 +4,11 @@
 testbed/proof.py says what a try is. Other files have the same on other machines, and on the stock kernel.
 """
 
-from testbed import proof
+from testbed import proof, proof_vfio
 from testbed.guest import WITHOUT_DAEMON
 from testbed.scenario import check
 
-DEVICES = "group/ats-test*8/ats-test*8/ats-test*8/ats-test*8,ats-test:8,nvme"
+DEVICES = "group/ats-test*8/ats-test*8/ats-test*8/ats-test*8,ats-test:8,nvme,ats-test-pf"
 FLAVOURS = ("strict", "irqs-off", "softirq", "hardirq", "reclaim", "pasid", "sva", "lazy")
 BED = {"kernel": "patched", "devices": DEVICES, "append": WITHOUT_DAEMON}
 
@@ -29,10 +29,16 @@ def test_slow(bed):
 
 
 def test_vfio(bed):
-    """The same for a VFIO user's unmap, through a container and through iommufd"""
+    """A disk in the hands of a VFIO user, who unmaps a page through a container and through iommufd"""
     for way in ("group", "cdev"):
         damage = proof.by_vfio(bed, way)
         check(not damage, f"{way}: {damage} bytes of the page were overwritten")
 
 
+def test_sriov(bed):
+    """A wedged virtual function does no damage and is fenced alone, and so is a wedged physical one"""
+    proof.by_sriov(bed, proof.untouched)
+
+
+globals().update(proof_vfio.tests(proof_vfio.untouched, (1, 8)))
 globals().update(proof.flavour_tests(FLAVOURS, proof.untouched, (1, 8)))

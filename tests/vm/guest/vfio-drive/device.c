@@ -29,10 +29,21 @@ static const char *set_up(struct thing *device)
 	return NULL;
 }
 
+/* A group can be open only once: devices of one share it. */
+static int same_group(unsigned long group_number)
+{
+	for (int i = 0; i < MAX_THINGS; i++)
+		if (things[i].kind == DEVICE && things[i].group >= 0 &&
+		    things[i].group_number == group_number)
+			return dup(things[i].group);
+	return -1;
+}
+
 void open_group(char **words, int count)
 {
 	struct thing *space = find(words[2], CONTAINER);
 	char path[64], target[PATH_MAX];
+	unsigned long group_number;
 	const char *step;
 	struct thing *device;
 	int group, fd = -1, error;
@@ -44,7 +55,11 @@ void open_group(char **words, int count)
 	if (length < 0)
 		fail(path);
 	target[length] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio/%.16s", strrchr(target, '/') + 1);
+	group_number = number(strrchr(target, '/') + 1);
+	group = same_group(group_number);
+	if (group >= 0)
+		goto have_group;
+	snprintf(path, sizeof(path), "/dev/vfio/%lu", group_number);
 	group = open(path, O_RDWR | O_CLOEXEC);
 	if (group < 0)
 		fail(path);
@@ -56,12 +71,14 @@ void open_group(char **words, int count)
 	if (!space->id && ioctl(space->fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
 		goto failed;
 	space->id = 1;
+have_group:
 	step = "VFIO_GROUP_GET_DEVICE_FD";
 	fd = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, words[1]);
 	if (fd < 0)
 		goto failed;
 	device = add(words[0], DEVICE, fd, 0);
 	device->group = group;
+	device->group_number = group_number;
 	step = set_up(device);
 	if (!step) {
 		printf("ok\n");
@@ -188,6 +205,7 @@ void close_thing(char **words, int count)
 
 	(void)count;
 	stop_busy(&thing->nvme);
+	ats_close(thing);
 	if (thing->kind & (CONTAINER | DEVICE | VEVENTQ)) {
 		close(thing->fd);
 		if (thing->group >= 0)

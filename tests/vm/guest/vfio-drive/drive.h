@@ -43,11 +43,14 @@ struct thing {
 	enum kind kind;
 	int fd;
 	int group; /* of a device that was opened through its group, else -1 */
+	unsigned long group_number;
 	uint32_t id;
 	struct nvme nvme;
+	volatile uint8_t *registers; /* of a pci-ats-test */
 };
 
 /* main.c */
+extern struct thing things[MAX_THINGS];
 struct thing *find(const char *name,
 		   unsigned int kinds); /* exits with an answer if there is none */
 struct thing *add(const char *name, enum kind kind, int fd, uint32_t id);
@@ -83,6 +86,14 @@ void busy(char **words, int count);
 void idle(char **words, int count);
 void progress(char **words, int count);
 void stop_busy(struct nvme *nvme);
+
+void registers(char **words, int count);
+void wedge(char **words, int count);
+void order(char **words, int count);
+void record(char **words, int count);
+void ats_close(struct thing *device);
+uint64_t ats_now(void);
+void ats_flushed(void);
 
 void parent(char **words, int count);
 void viommu(char **words, int count);

@@ -5,8 +5,8 @@
  * Reads commands from standard input and answers each with one line, "ok" and what there is to say,
  * or "err" with the name of an error and where it happened. Several on a line, with ; between them,
  * are carried out one right after the other, up to the first error. The devices are NVMe
- * controllers: their admin queue reads, writes, and needs neither interrupts nor a disk with
- * contents. What it opens is closed when its input ends.
+ * controllers, whose admin queue reads, writes, and needs neither interrupts nor a disk with
+ * contents; or QEMU's pci-ats-test. What it opens is closed when its input ends.
  *
  * Names are free. PAGE is one of 256 pages of memory, by number; PT is a container, an IOAS or, to
  * attach a device to, a HWPT.
@@ -17,7 +17,8 @@
  *   container NAME
  *   ioas NAME
  *   map PT IOVA PAGE COUNT
- *   unmap PT IOVA COUNT PAGE        fills PAGE with 0x5a as soon as it may be used again
+ *   unmap PT IOVA COUNT PAGE        fills PAGE with 0x5a as soon as it may be used again; says when
+ *                                   that was, by the clock of a pci-ats-test
  *   unmap-both PT IOVA IOVA COUNT PAGE PAGE    the same in two threads at once
  *   group NAME ADDRESS CONTAINER
  *   cdev NAME ADDRESS
@@ -32,6 +33,10 @@
  *   busy DEVICE IOVA                has it write the page again and again
  *   progress DEVICE                 how many of these were completed
  *   idle DEVICE                     the same, and no more of them
+ *   registers DEVICE                maps those of a pci-ats-test
+ *   wedge DEVICE MODE BYTE US       its registers of these names; it writes BYTE by itself every US
+ *   order DEVICE COMMAND IOVA BYTE  its command, for a page; says its status and result
+ *   record DEVICE                   what it has noticed since it was wedged
  *   parent NAME DEVICE IOAS         a HWPT for nesting
  *   viommu NAME DEVICE PARENT
  *   vdevice NAME DEVICE VIOMMU SID
@@ -53,7 +58,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct thing things[MAX_THINGS];
+struct thing things[MAX_THINGS];
 static uint8_t *memory;
 static jmp_buf next_line;
 
@@ -177,20 +182,22 @@ static const struct {
 	int least; /* number of words after the name; a negative one: that many, or more */
 	void (*function)(char **words, int count);
 } commands[] = {
-	{"fill", 3, fill},	   {"differ", 3, differ},
-	{"poke", 3, poke},	   {"container", 1, container},
-	{"ioas", 1, ioas},	   {"map", 4, map},
-	{"unmap", 4, unmap},	   {"unmap-both", 6, unmap_both},
-	{"group", 3, open_group},  {"cdev", 2, open_cdev},
-	{"attach", 2, attach},	   {"detach", 1, detach},
-	{"reset", 1, reset},	   {"hot-reset", 1, hot_reset},
-	{"close", 1, close_thing}, {"start", 3, start},
-	{"identify", 3, identify}, {"watch", 4, watch},
-	{"busy", 2, busy},	   {"idle", 1, idle},
-	{"progress", 1, progress}, {"parent", 3, parent},
-	{"viommu", 3, viommu},	   {"vdevice", 4, vdevice},
-	{"nested", 5, nested},	   {"invalidate", -1, invalidate},
-	{"veventq", 2, veventq},   {"events", 1, events},
+	{"fill", 3, fill},	     {"differ", 3, differ},
+	{"poke", 3, poke},	     {"container", 1, container},
+	{"ioas", 1, ioas},	     {"map", 4, map},
+	{"unmap", 4, unmap},	     {"unmap-both", 6, unmap_both},
+	{"group", 3, open_group},    {"cdev", 2, open_cdev},
+	{"attach", 2, attach},	     {"detach", 1, detach},
+	{"reset", 1, reset},	     {"hot-reset", 1, hot_reset},
+	{"close", 1, close_thing},   {"start", 3, start},
+	{"identify", 3, identify},   {"watch", 4, watch},
+	{"busy", 2, busy},	     {"idle", 1, idle},
+	{"registers", 1, registers}, {"wedge", 4, wedge},
+	{"order", 4, order},	     {"record", 1, record},
+	{"progress", 1, progress},   {"parent", 3, parent},
+	{"viommu", 3, viommu},	     {"vdevice", 4, vdevice},
+	{"nested", 5, nested},	     {"invalidate", -1, invalidate},
+	{"veventq", 2, veventq},     {"events", 1, events},
 };
 
 static void run(char *line)

@@ -72,6 +72,7 @@ struct unmapping {
 	uint8_t *memory;
 	pthread_barrier_t *barrier;
 	int error;
+	uint64_t called, returned; /* by the clock of a pci-ats-test */
 };
 
 /* From here on the memory is the program's alone, and it says so at once: whatever changes it
@@ -80,6 +81,7 @@ static void do_unmap(struct unmapping *this)
 {
 	int error;
 
+	this->called = ats_now();
 	if (this->space->kind == CONTAINER) {
 		struct vfio_iommu_type1_dma_unmap arg = {
 			.argsz = sizeof(arg), .iova = this->iova, .size = this->length};
@@ -94,8 +96,12 @@ static void do_unmap(struct unmapping *this)
 		error = ioctl(this->space->fd, IOMMU_IOAS_UNMAP, &arg);
 	}
 	this->error = error ? errno : 0;
-	if (!error)
-		memset(this->memory, UNMAPPED, this->length);
+	if (error)
+		return;
+	ats_flushed();
+	this->returned = ats_now();
+	__sync_synchronize();
+	memset(this->memory, UNMAPPED, this->length);
 }
 
 void unmap(char **words, int count)
@@ -109,7 +115,7 @@ void unmap(char **words, int count)
 	do_unmap(&this);
 	if (this.error)
 		fail_with(this.error, "unmap");
-	printf("ok\n");
+	printf("ok called=%lu returned=%lu\n", this.called, this.returned);
 }
 
 static void *unmap_thread(void *argument)

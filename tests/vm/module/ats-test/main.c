@@ -10,10 +10,10 @@
  *    flavour=strict first=0000:01:00.0 wedge=0000:01:00.0,0000:01:00.1 mode=1
  *
  * flavour   see flavours.c
- * first     whose domain it is; all devices of the driver in that domain take part (with PASIDs: only those named)
+ * first     whose domain it is; all devices of the driver in that domain take part
  * wedge     the devices to break (none: a proof that healthy devices do not do damage)
  * mode      how: the register MODE of the device, 1 for until-reset
- * limit     at most so many devices take part
+ * also      others that take part: with PASIDs, healthy ones
  */
 #include <linux/debugfs.h>
 #include <linux/interrupt.h>
@@ -115,22 +115,18 @@ static bool takes_part(struct proof *proof, struct ats_dev *dev)
 	return false;
 }
 
-static int add_device(struct proof *proof, struct ats_dev *dev, int limit)
+static int add_device(struct proof *proof, struct ats_dev *dev)
 {
 	if (!dev)
 		return -ENODEV;
-	if (!takes_part(proof, dev)) {
-		if (proof->count >= limit)
-			return -E2BIG;
+	if (!takes_part(proof, dev))
 		proof->devices[proof->count++] = dev;
-	}
 	return 0;
 }
 
 static int parse(struct proof *proof, char *line, u32 *mode)
 {
-	char *first = NULL, *wedge = "", *word, *name;
-	unsigned int limit = MAX_DEVICES;
+	char *first = NULL, *wedge = "", *also = "", *word, *name;
 	struct iommu_domain *domain;
 	int ret, i;
 
@@ -151,29 +147,31 @@ static int parse(struct proof *proof, char *line, u32 *mode)
 			wedge = value;
 		else if (!strcmp(word, "mode"))
 			ret = kstrtou32(value, 0, mode);
-		else if (!strcmp(word, "limit"))
-			ret = kstrtouint(value, 0, &limit);
+		else if (!strcmp(word, "also"))
+			also = value;
 		else
 			return -EINVAL;
 	}
-	if (!proof->flavour || !first || limit > MAX_DEVICES)
+	if (!proof->flavour || !first)
 		return -EINVAL;
 	for (i = 0; i < MAX_DEVICES; i++)
 		ats_devices[i].wedged = false;
-	ret = add_device(proof, find_device(first), limit);
+	ret = add_device(proof, find_device(first));
 	while (!ret && (name = strsep(&wedge, ",")) && *name) {
 		struct ats_dev *dev = find_device(name);
 
-		ret = add_device(proof, dev, limit);
+		ret = add_device(proof, dev);
 		if (!ret)
 			dev->wedged = true;
 	}
+	while (!ret && (name = strsep(&also, ",")) && *name)
+		ret = add_device(proof, find_device(name));
 	if (ret)
 		return ret;
 	domain = iommu_get_domain_for_dev(&proof->devices[0]->pdev->dev);
-	for (i = 0; i < MAX_DEVICES && proof->count < limit; i++)
+	for (i = 0; i < MAX_DEVICES; i++)
 		if (ats_devices[i].pdev && iommu_get_domain_for_dev(&ats_devices[i].pdev->dev) == domain)
-			add_device(proof, &ats_devices[i], limit);
+			add_device(proof, &ats_devices[i]);
 	return 0;
 }
 
