@@ -209,6 +209,7 @@ def test_stuck_neighbour(bed):
         wait_for("the state", lambda: busy(bed, "nvme1") == "stuck")
         check(bed.stream("nvme1")["eats"] == 0, "STE.EATS is set")
     well(bed, "nvme1", "vfio-pci")
+    check(bed.text(f"cat {pci(address(bed, 'nvme1'), 'driver_override')}") == "vfio-pci", "driver_override is lost")
     for device, name in (("virtio-net0", "virtio-pci"), ("igb0", "igb")):
         well(bed, device, name)
         wait_for(f"the network of {device}", lambda device=device: ping(bed, device))
