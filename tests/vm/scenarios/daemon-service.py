@@ -14,6 +14,7 @@ from testbed.scenario import check, dmesg, wait_for
 BED = {"kernel": "patched", "devices": "nvme,virtio-net"}
 UNIT = "/usr/lib/systemd/system/smmu-rasd.service"
 EXPOSURE = 2.0  # systemd-analyze calls it OK
+EXPECTED = ("Call trace:",)  # the kernel's report of an OOM kill has one; its own troubles begin with other words
 PING = "ping -c 2 -i 0.2 -W 1 10.0.3.2"
 
 
@@ -69,6 +70,20 @@ def test_status(bed):
     check(0 < active <= basic, f"active after {active} us, sysinit.target was reached after {basic} us")
 
 
+def test_memory(bed):
+    """All of it is locked in memory: its disk may be the one that it is to recover"""
+    daemon = pid(bed)
+    fields = dict(line.split(":\t", 1) for line in bed.text(f"cat /proc/{daemon}/status").splitlines())
+    size, locked = (int(fields[name].split()[0]) for name in ("VmSize", "VmLck"))
+    # What the kernel maps into every process cannot be locked, and needs not be; nor can the page that the C library
+    # has for getrandom(), which the kernel may drop (MAP_DROPPABLE).
+    pages = bed.text(f"grep -E '\\[(vvar|vdso|vvar_vclock)\\]' /proc/{daemon}/maps").splitlines()
+    own = sum(int(end, 16) - int(begin, 16) for begin, end in (line.split()[0].split("-") for line in pages)) // 1024
+    check(own > 0 and size - locked in (own, own + 4), f"{locked} of {size} kB are locked, {own} are the kernel's")
+    limit = bed.text(f"grep 'Max locked memory' /proc/{daemon}/limits").split()[3:5]
+    check(limit == ["unlimited", "unlimited"], f"limit {limit}")
+
+
 def test_watchdog(bed):
     """A daemon whose loop stands still is ended by its watchdog, and the next one recovers what was fenced meanwhile"""
     bed.text("mkdir -p /run/systemd/system/smmu-rasd.service.d && cd /run/systemd/system/smmu-rasd.service.d && "
@@ -122,6 +137,85 @@ def test_killed(bed):
                 bed.text("systemctl reset-failed smmu-rasd")
     check(not_active(bed) == {}, f"fenced: {not_active(bed)}")
     wait_for("the network", lambda: bed.run(PING, check=False).returncode == 0)
+    rules(bed)
+
+
+def wait_in_between(bed):
+    """A rule that gives somebody time to do something between two steps of a card's recovery."""
+    rules(bed, {"name": "card", "match": {"driver": "virtio-pci"},
+                "steps": ["unbind", "reset", {"step": "wait", "for": "3s"}, "reattach", "bind"]},
+          backoff={"first": "100ms", "max": "1s"})
+
+
+def recovered_once(bed, since, attempts=1):
+    """What was cut off with its daemon or worker was an attempt, too."""
+    well(bed, "virtio-net0", "virtio-pci")
+    done = records(bed, since, "virtio-net0", "RECOVERED")
+    check(len(done) == 1, f"recovered {len(done)} times")
+    check(int(done[0]["SMMU_RAS_ATTEMPT"]) <= attempts, f"attempt {done[0]['SMMU_RAS_ATTEMPT']}")
+    wait_for("the network", lambda: bed.run(PING, check=False).returncode == 0)
+
+
+def test_out_of_memory(bed):
+    """The kernel's OOM killer takes first the daemon and then a worker in mid-recovery: it is finished each time"""
+    wait_in_between(bed)
+    for victim in ("daemon", "worker"):
+        old, since = pid(bed), cursor(bed)
+        # With no driver bound, after the reset.
+        with at_record(bed, since, "virtio-net0", 5, "true") as moment:
+            find_out(bed, "virtio-net0")
+            moment.wait(60)
+        number = old if victim == "daemon" else int(bed.text(f"pgrep -P {old}"))
+        bed.text(f"echo 1000 > /proc/{number}/oom_score_adj; echo f > /proc/sysrq-trigger")
+        wait_for("the kill", lambda number=number: dmesg(bed, f"Out of memory: Killed process {number} "))
+        recovered_once(bed, since, 2)
+        check((restarted(bed, 0) != old) == (victim == "daemon"), "the wrong one has ended")
+    bed.text("systemctl reset-failed smmu-rasd")
+
+
+def test_upgrade(bed):
+    """A package's upgrade in mid-recovery: other files in place of those that run, and a restart by its script"""
+    old, since = pid(bed), cursor(bed)
+    with at_record(bed, since, "virtio-net0", 5, "true") as moment:
+        find_out(bed, "virtio-net0")
+        moment.wait(60)
+    # As dpkg unpacks, and as the script that debhelper makes for postinst goes on.
+    bed.text(f"for file in /usr/sbin/smmu-rasd {UNIT}; do cp -p $file $file.dpkg-new; echo >> $file.dpkg-new; "
+             "mv $file.dpkg-new $file; done; "
+             "systemctl --system daemon-reload && deb-systemd-invoke restart smmu-rasd.service", timeout=30)
+    check(restarted(bed, old) != old, "it is the old one")
+    check(bed.text(f"readlink /proc/{pid(bed)}/exe") == "/usr/sbin/smmu-rasd", "it runs the old file")
+    recovered_once(bed, since, 2)
+    check(not bed.text("systemctl list-units --failed --no-legend --plain 'smmu-rasd*'"), "a unit has failed")
+
+
+SUSPEND = """
+import ctypes
+libc, CLOCK_BOOTTIME_ALARM = ctypes.CDLL(None), 9
+# A timer that wakes the machine by its real time clock; within two seconds of it Linux does not suspend any more.
+timer = libc.timerfd_create(CLOCK_BOOTTIME_ALARM, 0)
+assert timer >= 0 and libc.timerfd_settime(timer, 0, (ctypes.c_long * 4)(0, 0, 3, 0), None) == 0
+with open("/sys/power/state", "w") as state:
+    state.write("freeze")
+"""
+
+
+def test_suspend(bed):
+    """The machine is suspended in mid-recovery and resumed: the recovery goes on, and so does everything else"""
+    bed.run("cat > /run/suspend.py", stdin=SUSPEND)
+    old, since = pid(bed), cursor(bed)
+    with readers(bed, "nvme0"):
+        with at_record(bed, since, "virtio-net0", 5, "true") as moment:
+            find_out(bed, "virtio-net0")
+            moment.wait(60)
+        bed.text("python3 /run/suspend.py")
+        check(dmesg(bed, "PM: suspend exit"), "it was not suspended")
+        recovered_once(bed, since)
+        # Whoever is fenced after that is heard of as before.
+        bed.wedge("nvme0", "until-reset")
+        wait_record(bed, since, "nvme0", "RECOVERED")
+    well(bed, "nvme0", "nvme")
+    check(pid(bed) == old, "the daemon is another one")
     rules(bed)
 
 
