@@ -23,4 +23,5 @@ def test_rounds(bed):
             machine.run()
         machine.finish()
     except Failure as failure:
-        raise Failure(f"seed {seed} (TESTBED_SEED={seed} does it again), round {len(said)}: {said[-1:]}\n{failure}") from None
+        raise Failure(f"seed {seed} (TESTBED_SEED={seed} does it again), after {machine.cycles} cycles: {said[-2:]}\n"
+                      f"{failure}") from None
