@@ -28,6 +28,23 @@ static void print_line(const char *label, const char *format, ...)
 
 /* --- what happened ---------------------------------------------------------------------------- */
 
+/* As enum iommu_ras_reason has it, for who sees the word for the first time. */
+static const char *reason_meaning(uint32_t reason)
+{
+	switch (reason) {
+	case IOMMU_RAS_REASON_ATC_TIMEOUT:
+		return "it did not complete an ATC invalidation";
+	case IOMMU_RAS_REASON_SYNC_TIMEOUT:
+		return "the IOMMU did not say in time whether it completed an ATC invalidation";
+	case IOMMU_RAS_REASON_RESET_FAILED:
+		return "a reset of it failed, so nobody knows what it still holds";
+	case IOMMU_RAS_REASON_ADMINISTRATIVE:
+		return "somebody asked the kernel for it, as a drill does";
+	default:
+		return "this smmu-rasctl does not know what that means";
+	}
+}
+
 static void print_state(const struct story *story)
 {
 	const struct ras_device *device = &story->device;
@@ -51,10 +68,11 @@ static void print_state(const struct story *story)
 	putchar('\n');
 	if (device->state == IOMMU_RAS_STATE_SANITIZED)
 		print_line("", "it was reset, and is blocked until it is attached again");
-	if (device->reason)
-		print_line(fenced || story->verdict == VERDICT_GONE ? "Because of" : "Last reason",
-			   fenced || story->verdict == VERDICT_GONE ? "%s" : "%s; that is over",
-			   ras_reason_name(device->reason));
+	if (device->reason && (fenced || story->verdict == VERDICT_GONE))
+		print_line("Because of", "%s: %s", ras_reason_name(device->reason),
+			   reason_meaning(device->reason));
+	else if (device->reason)
+		print_line("Last reason", "%s; that is over", ras_reason_name(device->reason));
 }
 
 /* What was at this address before, and was removed while it was fenced. */

@@ -172,6 +172,7 @@ def show_tells_the_story_and_what_to_do(b):
     for words in (
         "all attempts failed",
         "2 of 2",
+        "Because of: atc-timeout: it did not complete an ATC invalidation",
         "nothing happens by itself",
         "default (",
         "none; nvme is to be bound again",
