@@ -385,17 +385,25 @@ class Bed:
 
     def hardware_status(self):
         """What the hardware has seen: ({of the SMMU}, {device: {wedge, stale, …, stream}}). A device that is gone, or has
-        no ATS, has None everywhere."""
-        streams = self.streams()
+        no ATS, has None everywhere. All of it is of one moment, for which the machine stands still."""
         with self.qmp() as qmp:
             def ask(path, name):
                 try:
                     return qmp.command("qom-get", path=path, property=name)
                 except Failure:
                     return None
-            smmu = {key: ask("/machine/smmuv3", name) for key, name in SMMU_STATUS.items()}
-            seen = {device["id"]: {key: ask(device["qom"], name) for key, name in DEVICE_STATUS.items()}
-                    for device in self.state["devices"]}
+            running = qmp.command("query-status")["running"]
+            if running:
+                qmp.command("stop")
+            try:
+                streams = json.loads(ask("/machine/smmuv3", "ats-streams"))
+                smmu = {key: ask("/machine/smmuv3", name) for key, name in SMMU_STATUS.items()}
+                seen = {device["id"]: {key: ask(device["qom"], name) for key, name in DEVICE_STATUS.items()}
+                        for device in self.state["devices"]}
+            finally:
+                if running:
+                    qmp.command("cont")
+        streams = {each["sid"]: each for each in streams}
         for device in self.state["devices"]:
             seen[device["id"]]["stream"] = streams.get(stream_id(device["address"]))
         return smmu, seen
