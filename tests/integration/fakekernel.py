@@ -199,7 +199,9 @@ class Device:
         physfn = f"{self.path}/physfn"
         if not os.path.islink(physfn) or self.read("driver_override") not in ("", "(null)"):
             return True
-        return self.kernel.devices[os.path.basename(os.readlink(physfn))].read("sriov_drivers_autoprobe") == "1"
+        owner = self.kernel.devices[os.path.basename(os.readlink(physfn))]
+        path = f"{owner.path}/sriov_drivers_autoprobe"
+        return not os.path.exists(path) or owner.read("sriov_drivers_autoprobe") == "1"
 
     def attrs(self, seq):
         data = b""
