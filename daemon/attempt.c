@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "log.h"
@@ -200,18 +199,15 @@ static int on_worker_event(sd_event_source *s _unused_, int fd, uint32_t revents
 	return 0;
 }
 
-static int on_worker_exit(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+static int on_worker_exit(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
 			  void *userdata)
 {
 	struct device *d = userdata;
 	struct worker_message message;
-	siginfo_t info = {0};
 
 	/* What it said last may still be in the socket. */
 	while (d->worker.fd >= 0 && worker_receive(d->worker.fd, &message) > 0)
 		worker_message_arrived(d, &message);
-	/* Not our child when it was an earlier daemon's. */
-	(void)waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG);
 	attempt_ended(d);
 	return 0;
 }
@@ -299,7 +295,7 @@ void attempt_start(struct device *d)
 	d->worker_vetoed = false;
 	d->worker_error = 0;
 	d->job = make_job(d);
-	r = d->job ? worker_start(d->job, &d->worker) : -ENOMEM;
+	r = d->job ? spawner_worker(&m->spawner, d->job, &d->worker) : -ENOMEM;
 	if (device_shortage(r)) {
 		postpone(d, "cannot start a worker", r);
 		attempt_ended(d);
@@ -324,10 +320,9 @@ void attempt_start(struct device *d)
 	watch_step(d, "", d->rule->step_timeout);
 	r = attempt_watch(d);
 	if (r < 0) {
-		/* Unwatched it can only be waited for, which is over soon: it has not begun. */
+		/* It has not begun, and never will. */
 		postpone(d, "cannot watch the worker", r);
 		attempt_kill(d);
-		(void)waitid(P_PIDFD, (id_t)d->worker.pidfd, &(siginfo_t){0}, WEXITED);
 		attempt_ended(d);
 	}
 }

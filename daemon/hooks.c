@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <time.h>
 
 #include "log.h"
@@ -92,8 +91,8 @@ static int on_message(sd_event_source *s _unused_, int fd, uint32_t revents, voi
 	return 0;
 }
 
-static int on_exit_of_worker(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
-			     void *userdata)
+static int on_exit_of_worker(sd_event_source *s _unused_, int fd _unused_,
+			     uint32_t revents _unused_, void *userdata)
 {
 	struct hook_run *run = userdata;
 	struct manager *m = run->manager;
@@ -101,7 +100,6 @@ static int on_exit_of_worker(sd_event_source *s _unused_, int fd, uint32_t reven
 
 	while (worker_receive(run->worker.fd, &message) > 0)
 		message_arrived(run, &message);
-	(void)waitid(P_PIDFD, (id_t)fd, &(siginfo_t){0}, WEXITED | WNOHANG);
 	run_free(run);
 	start_waiting(m);
 	return 0;
@@ -149,7 +147,7 @@ static int watch(struct hook_run *run)
 static void start(struct hook_run *run)
 {
 	struct manager *m = run->manager;
-	int r = worker_start(run->job, &run->worker);
+	int r = spawner_worker(&m->spawner, run->job, &run->worker);
 
 	if (r >= 0) {
 		m->n_hooks_waiting--;
@@ -158,7 +156,6 @@ static void start(struct hook_run *run)
 		if (r < 0) {
 			/* It waits to be told to begin, so it ends at once. */
 			(void)pidfd_send_signal(run->worker.pidfd, SIGKILL, NULL, 0);
-			(void)waitid(P_PIDFD, (id_t)run->worker.pidfd, &(siginfo_t){0}, WEXITED);
 		}
 	} else {
 		run->worker.pid = 0;

@@ -33,6 +33,8 @@ const char *host_dir(enum host_dir dir)
 		return "/proc";
 	case HOST_RUN:
 		return "/run/smmu-rasd";
+	case HOST_KEPT:
+		return "/run/smmu-rasd-policy";
 	case HOST_ETC:
 		return SMMU_RAS_SYSCONFDIR "/smmu-rasd";
 	case HOST_UDEV:

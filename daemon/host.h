@@ -17,6 +17,7 @@ enum host_dir {
 	HOST_SYS,  /* /sys */
 	HOST_PROC, /* /proc */
 	HOST_RUN,  /* /run/smmu-rasd: what a restarted daemon must know */
+	HOST_KEPT, /* /run/smmu-rasd-policy: the last good policy; only the spawner writes here */
 	HOST_ETC,  /* /etc/smmu-rasd: the operator's policy */
 	HOST_LIB,  /* /usr/lib/smmu-rasd: the vendor's policy */
 	HOST_UDEV, /* /run/udev/data: what udev knows of disks */

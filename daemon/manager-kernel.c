@@ -336,18 +336,21 @@ static void clock_setup(struct manager *m)
 	(void)sd_event_source_set_io_fd_own(m->clock_source, true);
 }
 
-int manager_kernel_setup(struct manager *m)
+int manager_kernel_open(struct manager *m)
 {
 	int r = kernel_link_open(&m->events, true, EVENTS_RCVBUF);
 
 	if (r >= 0)
 		r = kernel_link_open(&m->dumps, true, DUMPS_RCVBUF);
-	if (r < 0) {
+	if (r < 0)
 		log_error("Cannot open a netlink socket: %s", strerror(-r));
-		return r;
-	}
+	return r;
+}
+
+int manager_kernel_setup(struct manager *m)
+{
 	/* First watch, then ask: the family may appear in between. */
-	r = kernel_link_watch_families(&m->events);
+	int r = kernel_link_watch_families(&m->events);
 	if (r < 0) {
 		log_error("Cannot watch for netlink families: %s", strerror(-r));
 		return r;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "host.h"
 #include "log.h"
 #include "manager.h"
 #include "messages.h"
@@ -57,6 +58,18 @@ static void tell_force(const struct manager *m)
 		log_debug("Cannot write /run/smmu-rasd/policy.state: %s", strerror(-r));
 }
 
+/* Workers run only programs of a policy that their spawner has read itself. */
+static void tell_spawner(struct manager *m)
+{
+	int r = spawner_policy(&m->spawner);
+
+	if (r < 0)
+		log_warning("The policy cannot be kept in %s, or its programs cannot be run: %s; a "
+			    "daemon that is started while the policy is bad would have none. When "
+			    "that is mended, run: systemctl reload smmu-rasd",
+			    host_dir(HOST_KEPT), strerror(-r));
+}
+
 static int refuse_policy(struct manager *m, int r)
 {
 	const char *consequence = "The policy in force stays";
@@ -66,9 +79,11 @@ static int refuse_policy(struct manager *m, int r)
 		bool kept = kept_policy(&m->policy);
 
 		force_kept(m, kept);
+		if (kept)
+			tell_spawner(m);
 		consequence = kept ? "The last good one is in force, which was kept in "
-				     "/run/smmu-rasd, until this is mended and systemctl reload "
-				     "smmu-rasd is run"
+				     "/run/smmu-rasd-policy, until this is mended and systemctl "
+				     "reload smmu-rasd is run"
 				   : "There is no policy to start with: devices stay fenced until "
 				     "this is mended and systemctl reload smmu-rasd is run";
 	}
@@ -90,11 +105,7 @@ int manager_load_policy(struct manager *m)
 		return refuse_policy(m, r);
 	policy_unref(m->policy);
 	m->policy = policy;
-	r = policy_keep(policy);
-	if (r < 0)
-		log_warning("Cannot keep a copy of the policy in /run/smmu-rasd: %s; a daemon that "
-			    "is started while the policy is bad would have none",
-			    strerror(-r));
+	tell_spawner(m);
 	m->force = (struct policy_force){.origin = FORCE_FILES,
 					 .digest = policy_digest(policy),
 					 .read = now_usec(CLOCK_REALTIME)};

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "bus.h"
+#include "confine.h"
 #include "hooks.h"
 #include "host.h"
 #include "journal.h"
@@ -178,6 +179,41 @@ static int watchdog_setup(struct manager *m)
 	return r < 0 ? r : keep_with_priority(source);
 }
 
+/* Workers die with it, and none can be started any more. What is on disk is enough to go on. */
+static int on_spawner_gone(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
+			   void *userdata)
+{
+	struct manager *m = userdata;
+
+	log_error(
+		"The spawner of workers (process %d) has died, and its workers with it; smmu-rasd "
+		"ends, to be started again",
+		(int)m->spawner.pid);
+	return sd_event_exit(m->event, -ECHILD);
+}
+
+/* Before a worker's death, so that this is not taken for the failure of a step. */
+static int spawner_watch(struct manager *m)
+{
+	sd_event_source *source = NULL;
+	int r = sd_event_add_io(m->event, &source, m->spawner.fd, EPOLLHUP, on_spawner_gone, m);
+
+	return r < 0 ? r : keep_with_priority(source);
+}
+
+/* Opens what takes a privilege to be opened as it should, and then gives all of them up. */
+static int manager_confine(struct manager *m)
+{
+	int r = manager_kernel_open(m);
+
+	if (r < 0)
+		return r;
+	r = confine(host_dir(HOST_RUN));
+	if (r < 0)
+		log_error("Cannot give up capabilities: %s", strerror(-r));
+	return r;
+}
+
 static int manager_setup(struct manager *m)
 {
 	int r = sd_event_default(&m->event);
@@ -188,6 +224,8 @@ static int manager_setup(struct manager *m)
 		r = watchdog_setup(m);
 	if (r >= 0)
 		r = signals_setup(m);
+	if (r >= 0)
+		r = spawner_watch(m);
 	if (r >= 0)
 		r = sd_event_add_post(m->event, NULL, on_post, m);
 	if (r < 0) {
@@ -205,6 +243,8 @@ static int manager_setup(struct manager *m)
 		log_error("Another smmu-rasd is running");
 	else if (r < 0)
 		log_error("Cannot use /run/smmu-rasd: %s", strerror(-r));
+	if (r >= 0)
+		r = manager_confine(m);
 	if (r < 0)
 		return r;
 	(void)manager_load_policy(m);
@@ -234,13 +274,16 @@ static int manager_setup(struct manager *m)
 	return manager_kernel_setup(m);
 }
 
-int manager_new(struct manager **ret)
+int manager_new(struct manager **ret, struct spawner *spawner)
 {
 	struct manager *m = calloc(1, sizeof(*m));
 	int r;
 
-	if (!m)
+	if (!m) {
+		spawner_stop(spawner);
 		return -ENOMEM;
+	}
+	m->spawner = *spawner;
 	m->events = KERNEL_LINK_NONE;
 	m->dumps = KERNEL_LINK_NONE;
 	TAILQ_INIT(&m->devices);
@@ -297,6 +340,7 @@ void manager_free(struct manager *m)
 	sd_event_source_disable_unref(m->stop_timer);
 	kernel_link_close(&m->events);
 	kernel_link_close(&m->dumps);
+	spawner_stop(&m->spawner);
 	policy_unref(m->policy);
 	journal_stop();
 	sd_event_unref(m->event);

@@ -13,6 +13,7 @@
 #include "gone.h"
 #include "kernel-link.h"
 #include "policy-force.h"
+#include "spawner.h"
 
 /* More fenced devices than any machine has; beyond it new ones are only logged. */
 #define DEVICES_MAX 65536
@@ -36,6 +37,7 @@ enum {
 
 struct manager {
 	sd_event *event;
+	struct spawner spawner; /* of workers; without it there is no use in going on */
 
 	struct kernel_link events;
 	struct kernel_link dumps;
@@ -94,8 +96,11 @@ struct manager {
 
 /* --- manager.c ------------------------------------------------------------------------------- */
 
-/* Sets everything up to the point where manager_run() can begin. Returns 0 or -errno, logged. */
-int manager_new(struct manager **ret);
+/*
+ * Sets everything up to the point where manager_run() can begin, and gives up what only workers
+ * need. Takes over @spawner. Returns 0 or -errno, logged.
+ */
+int manager_new(struct manager **ret, struct spawner *spawner);
 /* Runs until told to stop. Returns 0 or -errno. */
 int manager_run(struct manager *m);
 /* Reads the policy again. Returns 0, or -errno with .policy_error filled; both are logged. */
@@ -110,6 +115,8 @@ void manager_tell_ready(struct manager *m);
 
 /* --- manager-kernel.c ------------------------------------------------------------------------ */
 
+/* Opens the sockets. Returns 0 or -errno, logged. */
+int manager_kernel_open(struct manager *m);
 /* Subscribes and asks for all devices, or waits for the family. Returns 0 or -errno, logged. */
 int manager_kernel_setup(struct manager *m);
 /* Asks it for all devices, as soon as that is possible; what it answers goes to the devices. */

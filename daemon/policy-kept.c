@@ -14,7 +14,7 @@
 
 static const char *kept_path(char *buf, size_t size, const char *suffix)
 {
-	snprintf(buf, size, "%s/policy.kept%s", host_dir(HOST_RUN), suffix);
+	snprintf(buf, size, "%s/policy.kept%s", host_dir(HOST_KEPT), suffix);
 	return buf;
 }
 
@@ -47,6 +47,8 @@ int policy_keep(const struct policy *policy)
 		return -ENOMEM;
 	if (strlen(text) > KEPT_FILE_MAX)
 		return -EFBIG;
+	if (mkdir(host_dir(HOST_KEPT), 0755) < 0 && errno != EEXIST)
+		return -errno;
 	kept_path(path, sizeof(path), "");
 	kept_path(temporary, sizeof(temporary), ".new");
 	r = write_file(temporary, text, 0600);

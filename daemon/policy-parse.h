@@ -14,8 +14,6 @@
 #include "json-locate.h"
 #include "policy.h"
 
-#define TIMEOUT_MAX (24 * 3600 * USEC_PER_SEC)
-
 struct context {
 	struct policy *policy; /* owns the commands */
 	const char *file;

@@ -49,6 +49,9 @@ struct step {
 
 #define RULE_HOOKS_MAX 8
 
+/* Of all times that a policy names: us. */
+#define TIMEOUT_MAX (24 * 3600 * USEC_PER_SEC)
+
 /* A program that is run before an attempt, or after the last one. */
 struct hook {
 	const struct command *command;

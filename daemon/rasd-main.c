@@ -6,6 +6,8 @@
 #include "log.h"
 #include "manager.h"
 #include "memory.h"
+#include "spawner.h"
+#include "title.h"
 
 #ifndef SMMU_RAS_VERSION
 #define SMMU_RAS_VERSION "0"
@@ -35,10 +37,12 @@ int main(int argc, char **argv)
 		{"version", no_argument, NULL, 'V'},
 		{0},
 	};
+	struct spawner spawner = SPAWNER_NONE;
 	struct manager *m = NULL;
 	int c;
 	int r;
 
+	title_init(argc, argv);
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe) */
 	while ((c = getopt_long(argc, argv, "dh", options, NULL)) >= 0) {
 		switch (c) {
@@ -63,8 +67,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_open();
+	/* From here on this process does without what workers need: manager.c gives it up. */
+	r = spawner_start(&spawner);
+	if (r < 0) {
+		log_error("Cannot start the spawner of workers: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
 	memory_keep();
-	r = manager_new(&m);
+	r = manager_new(&m, &spawner);
 	if (r < 0)
 		return EXIT_FAILURE;
 	r = manager_run(m);

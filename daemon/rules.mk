@@ -35,7 +35,7 @@ DAEMON_OBJDIR = $(BUILDDIR)/daemon
 DAEMON_COMMON = util tell log pci-name kernel-msg kernel-link sysfs state gone by-hand recovery json-locate \
 	policy policy-parse policy-parse-base policy-parse-match policy-parse-rule policy-parse-steps \
 	policy-match policy-subject policy-force pci-slot trusted name-set metrics metrics-text
-DAEMON_RASD = rasd-main memory manager manager-kernel manager-policy device device-table device-kernel device-load device-policy device-record \
+DAEMON_RASD = rasd-main memory title spawner job-message programs confine manager manager-kernel manager-policy device device-table device-kernel device-load device-policy device-record \
 	attempt attempt-end operator policy-kept bus bus-auth bus-device bus-manager report journal metrics-daemon \
 	worker steps steps-reset steps-return steps-sriov steps-exec exec hooks sriov verify $(DAEMON_PROTECT)
 DAEMON_PROTECT = protect protect-find protect-mounts protect-block protect-net protect-vfio
@@ -112,7 +112,7 @@ include daemon/install.mk
 
 TEST_OBJDIR = $(BUILDDIR)/tests
 TEST_UNITS = test-util test-log test-journal test-metrics test-pci-name test-by-hand test-kernel-msg test-policy test-policy-errors test-policy-shipped \
-	test-pci-slot test-exec test-recovery test-state test-operator test-protect test-protect-net test-uapi
+	test-pci-slot test-exec test-job-message test-confine test-recovery test-state test-operator test-protect test-protect-net test-uapi
 TEST_PKGS = $(eval TEST_PKGS := $$(shell $(PKG_CONFIG) --libs $(DAEMON_PKGS) check))$(TEST_PKGS)
 TEST_PKG_CFLAGS = $(eval TEST_PKG_CFLAGS := $$(shell $(PKG_CONFIG) --cflags check))$(TEST_PKG_CFLAGS)
 TEST_UNIT_OBJS = $(patsubst %,$(TEST_OBJDIR)/%.o,$(TEST_UNITS) unit-main unit-host)

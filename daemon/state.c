@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 
 #include "host.h"
 
@@ -44,13 +43,9 @@ static int make_directories(void)
 	return 0;
 }
 
-/* Two seconds. */
-#define LOCK_TRIES 100
-
 int state_open(void)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	const struct timespec moment = {.tv_nsec = 20000000};
 	char path[512];
 	int r = make_directories();
 
@@ -60,18 +55,9 @@ int state_open(void)
 	/* Whoever may read it may keep a daemon from starting, with a read lock. */
 	if (lock_fd < 0 || fchmod(lock_fd, 0600) < 0)
 		return -errno;
-	/*
-	 * A worker of a daemon that was killed has inherited the lock, if it was forked so lately
-	 * that it has not closed what it does not need: it is about to. Nothing else waits for us
-	 * yet.
-	 */
-	for (unsigned int tries = 0; fcntl(lock_fd, F_OFD_SETLK, &lock) < 0; tries++) {
-		if (errno != EAGAIN && errno != EACCES)
-			return -errno;
-		if (tries == LOCK_TRIES)
-			return -EBUSY;
-		nanosleep(&moment, NULL);
-	}
+	/* It goes with the daemon: neither the spawner nor a worker has ever had it. */
+	if (fcntl(lock_fd, F_OFD_SETLK, &lock) < 0)
+		return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 	return 0;
 }
 

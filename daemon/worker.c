@@ -12,6 +12,7 @@
 
 #include "host.h"
 #include "steps.h"
+#include "title.h"
 
 /* Room for all messages of a worker: it must never wait for the daemon. */
 #define WORKER_SNDBUF (256 * 1024)
@@ -114,15 +115,12 @@ static void run(struct job *job, int fd)
 	report(fd, &message);
 }
 
-_Noreturn static void worker_main(const struct job *job, int fd, pid_t daemon)
+_Noreturn static void worker_main(const struct job *job, int fd, pid_t spawner)
 {
 	struct job copy = *job;
 	sigset_t none;
 
-	/*
-	 * The event loop's descriptors are of no use here, and holding them would keep the lock on
-	 * /run/smmu-rasd and the netlink groups alive. fd is 3 or above: 0 to 2 are always open.
-	 */
+	/* The spawner's are of no use here. fd is 3 or above: 0 to 2 are always open. */
 	if (fd > 3)
 		close_range(3, (unsigned int)fd - 1, 0);
 	close_range((unsigned int)fd + 1, ~0U, 0);
@@ -130,21 +128,21 @@ _Noreturn static void worker_main(const struct job *job, int fd, pid_t daemon)
 		(void)signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	/* Without its daemon nobody would watch it; and the next one starts a worker of its own. */
+	/*
+	 * The spawner dies with its daemon. Without that nobody would watch this; and the next one
+	 * starts a worker of its own.
+	 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != daemon)
+	if (getppid() != spawner)
 		_exit(EXIT_FAILURE);
-	prctl(PR_SET_NAME, "smmu-ras-worker");
-	/* What the program would say at exit is the daemon's to say. */
-	unsetenv("NOTIFY_SOCKET");
-	unsetenv("WATCHDOG_PID");
+	title_set("smmu-ras-worker", "smmu-rasd: worker");
 	run(&copy, fd);
 	_exit(EXIT_SUCCESS);
 }
 
 int worker_start(const struct job *job, struct worker *ret)
 {
-	pid_t daemon = getpid();
+	pid_t spawner = getpid();
 	int size = WORKER_SNDBUF;
 	int fds[2];
 	pid_t pid;
@@ -153,7 +151,7 @@ int worker_start(const struct job *job, struct worker *ret)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	(void)setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	/* A copy of a small process with its policy read already; nothing to execute or pass on. */
+	/* A copy of a small process that has decoded the job already; nothing to execute. */
 	pid = fork();
 	if (pid < 0) {
 		int r = -errno;
@@ -163,7 +161,7 @@ int worker_start(const struct job *job, struct worker *ret)
 		return r;
 	}
 	if (pid == 0)
-		worker_main(job, fds[1], daemon);
+		worker_main(job, fds[1], spawner);
 	close(fds[1]);
 	pidfd = pidfd_open(pid, 0);
 	if (pidfd < 0 || fcntl(fds[0], F_SETFL, O_NONBLOCK) < 0) {

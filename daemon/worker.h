@@ -2,7 +2,8 @@
 /*
  * Workers: one process for each recovery attempt, because writing to sysfs blocks, sometimes for
  * ever. A worker does nothing to its device before the daemon has put on disk what has to be
- * undone, and it dies with the daemon.
+ * undone, and it dies with the daemon. It is a fork of the spawner, and holds what the daemon does
+ * not: CAP_NET_ADMIN, and the right to write to sysfs and to run programs.
  */
 #ifndef SMMU_RAS_WORKER_H
 #define SMMU_RAS_WORKER_H
@@ -11,6 +12,8 @@
 
 #include "policy.h"
 #include "state.h"
+
+#define JOB_STEPS_MAX (RULE_HOOKS_MAX + RULE_STEPS_MAX + 1)
 
 /* What a worker is to do. */
 struct job {
@@ -22,7 +25,7 @@ struct job {
 	unsigned int protect;
 	uint64_t step_timeout; /* us, of steps that have none of their own */
 	/* The hooks, and the rule's; the last one is always STEP_VERIFY. */
-	struct step steps[RULE_HOOKS_MAX + RULE_STEPS_MAX + 1];
+	struct step steps[JOB_STEPS_MAX];
 	size_t n_steps;
 	bool hooks_only; /* no device is touched, and nothing is verified */
 
@@ -91,8 +94,8 @@ struct worker {
 };
 
 /*
- * Forks a worker. Returns 0 with descriptors that the caller closes, or -errno.
- * The caller has to reap the child.
+ * Forks a worker; for the spawner (spawner.h). Returns 0 with descriptors that the caller closes,
+ * or -errno. The caller has to reap the child, which dies with it.
  */
 int worker_start(const struct job *job, struct worker *ret);
 

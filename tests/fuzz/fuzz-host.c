@@ -28,8 +28,9 @@ static void clean_up(void)
 
 static void set_up(void)
 {
-	static const char *const names[] = {"sys", "proc",	  "proc/self", "proc/self/net",
-					    "run", "run/devices", "etc",       "lib"};
+	static const char *const names[] = {"sys",	     "proc", "proc/self",
+					    "proc/self/net", "run",  "run/devices",
+					    "etc",	     "lib",  "kept"};
 	char path[128];
 
 	/* Files are written for each input: not on a disk, where there is anything else. */
@@ -66,11 +67,9 @@ void fuzz_file(const char *name, const void *data, size_t size)
 
 const char *host_dir(enum host_dir dir)
 {
-	static const char *const names[] = {[HOST_SYS] = "sys",
-					    [HOST_PROC] = "proc",
-					    [HOST_RUN] = "run",
-					    [HOST_ETC] = "etc",
-					    [HOST_LIB] = "lib"};
+	static const char *const names[] = {
+		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",
+		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_KEPT] = "kept"};
 	static char paths[ARRAY_SIZE(names)][512];
 
 	if (paths[dir][0] == '\0')

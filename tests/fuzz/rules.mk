@@ -5,11 +5,11 @@
 #                        names targets. Whatever is found is kept in $(BUILDDIR)/fuzz/found/
 
 FUZZ_SECONDS ?= 60
-FUZZ ?= policy json-locate kernel-msg state metrics simulate words
+FUZZ ?= policy json-locate kernel-msg state metrics simulate words job
 FUZZ_OBJDIR = $(BUILDDIR)/fuzz
 FUZZ_CC ?= $(firstword $(shell command -v clang clang-14 clang-19))
 FUZZ_CFLAGS = -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-FUZZ_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) ctl-sim ctl-sim-device ctl-sim-events) $(TEST_OBJDIR)/fuzz-host.o
+FUZZ_OBJS = $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMON_COMMON) ctl-sim ctl-sim-device ctl-sim-events job-message programs) $(TEST_OBJDIR)/fuzz-host.o
 
 .PHONY: fuzz fuzz-build fuzz-smoke
 # _FORTIFY_SOURCE hides from AddressSanitizer what it checks itself.

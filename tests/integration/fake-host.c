@@ -37,9 +37,9 @@ static const char *need_env(const char *name)
 const char *host_dir(enum host_dir dir)
 {
 	static const char *const names[] = {
-		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",
-		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
-	static char paths[6][256];
+		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",  [HOST_ETC] = "etc",
+		[HOST_LIB] = "lib", [HOST_UDEV] = "udev", [HOST_KEPT] = "kept"};
+	static char paths[sizeof(names) / sizeof(names[0])][256];
 
 	if (dir == HOST_ROOT)
 		return need_env("SMMU_RAS_TEST_ROOT");

@@ -255,11 +255,18 @@ def stop_daemon(b):
 
 def kill_worker(b):
     """As the OOM killer does."""
-    pid = b.daemon.pid
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        for child in f.read().split():
-            os.kill(int(child), signal.SIGKILL)
+    for pid in b.workers():
+        os.kill(pid, signal.SIGKILL)
     b.kernel.release_boundary()
+
+
+def kill_spawner(b):
+    """The daemon ends with it, and says that this was a failure; systemd starts it again."""
+    os.kill(b.spawner(), signal.SIGKILL)
+    b.kernel.stop_at = None
+    b.kernel.release_boundary()
+    equal(b.daemon.wait(fakekernel.PATIENCE), 1, "exit status")
+    b.start()
 
 
 def count(recovery):
@@ -295,7 +302,7 @@ def at_each_boundary(recovery, disturb):
 
 def add_tests():
     for recovery in RECOVERIES:
-        for disturb in (kill_daemon, stop_daemon, kill_worker):
+        for disturb in (kill_daemon, stop_daemon, kill_worker, kill_spawner):
 
             def run(b, recovery=recovery, disturb=disturb):
                 at_each_boundary(recovery, disturb)

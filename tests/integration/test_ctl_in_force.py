@@ -96,7 +96,7 @@ def a_refused_policy_is_told_until_it_is_read_again(b):
     equal(everywhere(b, "had to refuse it at", RELOAD)["standing"], "refused", "with the policy that was kept")
     # And one that has none says so.
     b.kill()
-    os.unlink(f"{b.root}/run/policy.kept")
+    os.unlink(f"{b.root}/kept/policy.kept")
     b.file("etc/policy.json", BAD)
     b.start()
     b.wait_record(POLICY_REFUSED, count=3)

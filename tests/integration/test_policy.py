@@ -41,7 +41,7 @@ def starts_with_a_bad_policy(b):
     b.kill()
     b.kernel.holds.remove(hold)
     # Nobody has ever had a good one.
-    os.unlink(f"{b.root}/run/policy.kept")
+    os.unlink(f"{b.root}/kept/policy.kept")
     b.file("etc/policy.json", "{ oops")
     b.start()
     record = b.wait_record(POLICY_REFUSED)
@@ -91,7 +91,7 @@ def the_last_good_policy_is_kept(b):
     check(any("policy on disk is refused" in s for s in b.states), b.states)
     # It is what the operator wrote, and not what somebody else may have.
     b.kill()
-    os.chmod(f"{b.root}/run/policy.kept", 0o622)
+    os.chmod(f"{b.root}/kept/policy.kept", 0o622)
     b.start()
     check("no policy to start with" in b.wait_record(POLICY_REFUSED, None, 4)["MESSAGE"], "it is not trusted")
 
@@ -100,9 +100,9 @@ def the_last_good_policy_is_kept(b):
 def a_kept_policy_that_is_damaged_is_of_no_use(b):
     device = b.kernel.add(DEV)
     bad_policy_at_start(b)
-    with open(f"{b.root}/run/policy.kept") as f:
+    with open(f"{b.root}/kept/policy.kept") as f:
         text = f.read()
-    b.file("run/policy.kept", text[:-5])
+    b.file("kept/policy.kept", text[:-5])
     b.start()
     check("no policy to start with" in b.wait_record(POLICY_REFUSED)["MESSAGE"], "a message")
     b.kernel.fence(DEV)

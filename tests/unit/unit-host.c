@@ -83,9 +83,9 @@ void unit_link(const char *name, const char *target)
 const char *host_dir(enum host_dir dir)
 {
 	static const char *const names[] = {
-		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",
-		[HOST_ETC] = "etc", [HOST_LIB] = "lib",	  [HOST_UDEV] = "udev"};
-	static char paths[6][128];
+		[HOST_SYS] = "sys", [HOST_PROC] = "proc", [HOST_RUN] = "run",  [HOST_ETC] = "etc",
+		[HOST_LIB] = "lib", [HOST_UDEV] = "udev", [HOST_KEPT] = "kept"};
+	static char paths[ARRAY_SIZE(names)][128];
 
 	if (dir == HOST_ROOT)
 		return root;

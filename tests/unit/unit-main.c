@@ -21,6 +21,8 @@ int main(void)
 	srunner_add_suite(runner, policy_shipped_suite());
 	srunner_add_suite(runner, pci_slot_suite());
 	srunner_add_suite(runner, exec_suite());
+	srunner_add_suite(runner, job_message_suite());
+	srunner_add_suite(runner, confine_suite());
 	srunner_add_suite(runner, recovery_suite());
 	srunner_add_suite(runner, state_suite());
 	srunner_add_suite(runner, operator_suite());

@@ -18,6 +18,8 @@ Suite *policy_errors_suite(void);
 Suite *policy_shipped_suite(void);
 Suite *pci_slot_suite(void);
 Suite *exec_suite(void);
+Suite *job_message_suite(void);
+Suite *confine_suite(void);
 Suite *recovery_suite(void);
 Suite *state_suite(void);
 Suite *protect_suite(void);

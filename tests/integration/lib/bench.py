@@ -29,12 +29,17 @@ def equal(found, expected, what):
     check(found == expected, f"{what}: expected {expected!r}, found {found!r}")
 
 
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(child) for child in f.read().split()]
+
+
 class Bench:
     """A machine: its kernel, its files, and the daemon."""
 
     def __init__(self, has_family=True):
         self.root = tempfile.mkdtemp(prefix="smmu-ras-")
-        for name in ("run", "etc", "lib", "etc/policy.d"):
+        for name in ("run", "kept", "etc", "lib", "etc/policy.d"):
             os.mkdir(f"{self.root}/{name}", 0o755)
         self.kernel = fakekernel.Kernel(self.root, f"{self.root}/kernel", has_family)
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -79,6 +84,14 @@ class Bench:
         status = self.daemon.wait(20)
         self.daemon = None
         return status
+
+    def spawner(self):
+        """The process that forks workers."""
+        (pid,) = children(self.daemon.pid)
+        return pid
+
+    def workers(self):
+        return children(self.spawner())
 
     def wait_record(self, message_id, device=None, count=1):
         self.kernel.wait(

@@ -70,6 +70,20 @@ def test_status(bed):
     check(0 < active <= basic, f"active after {active} us, sysinit.target was reached after {basic} us")
 
 
+def test_privileges(bed):
+    """Who listens and parses has no capability and runs no program; its spawner has one"""
+    daemon = pid(bed)
+    spawner = int(bed.text(f"pgrep -P {daemon}"))
+    for number, name, caps in ((daemon, "smmu-rasd", 0), (spawner, "smmu-ras-spawn", 1 << 12)):
+        status = dict(line.split(":\t", 1) for line in bed.text(f"cat /proc/{number}/status").splitlines())
+        check(status["Name"] == name and status["NoNewPrivs"] == "1", f"{status['Name']}, {status['NoNewPrivs']}")
+        for each in ("CapPrm", "CapEff"):
+            check(int(status[each], 16) == caps, f"{name} has {each} {status[each]}")
+    # One more filter than systemd's.
+    filters = [int(bed.text(f"grep Seccomp_filters /proc/{each}/status").split()[1]) for each in (daemon, spawner)]
+    check(filters[0] == filters[1] + 1, f"filters {filters}")
+
+
 def test_memory(bed):
     """All of it is locked in memory: its disk may be the one that it is to recover"""
     daemon = pid(bed)
@@ -157,19 +171,21 @@ def recovered_once(bed, since, attempts=1):
 
 
 def test_out_of_memory(bed):
-    """The kernel's OOM killer takes first the daemon and then a worker in mid-recovery: it is finished each time"""
+    """The kernel's OOM killer takes the daemon, then its spawner, then a worker in mid-recovery: it is finished"""
     wait_in_between(bed)
-    for victim in ("daemon", "worker"):
+    for victim in ("daemon", "spawner", "worker"):
         old, since = pid(bed), cursor(bed)
         # With no driver bound, after the reset.
         with at_record(bed, since, "virtio-net0", 5, "true") as moment:
             find_out(bed, "virtio-net0")
             moment.wait(60)
-        number = old if victim == "daemon" else int(bed.text(f"pgrep -P {old}"))
+        number = old
+        for _ in range(("daemon", "spawner", "worker").index(victim)):
+            number = int(bed.text(f"pgrep -P {number}"))
         bed.text(f"echo 1000 > /proc/{number}/oom_score_adj; echo f > /proc/sysrq-trigger")
         wait_for("the kill", lambda number=number: dmesg(bed, f"Out of memory: Killed process {number} "))
         recovered_once(bed, since, 2)
-        check((restarted(bed, 0) != old) == (victim == "daemon"), "the wrong one has ended")
+        check((restarted(bed, 0) != old) == (victim != "worker"), "the wrong one has ended")
     bed.text("systemctl reset-failed smmu-rasd")
 
 
