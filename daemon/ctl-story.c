@@ -309,7 +309,7 @@ static void short_rate(const char *note, char *buf, size_t size)
 	const char *end = within ? strstr(within, " already") : NULL;
 	unsigned int n = 0;
 
-	if (end && sscanf(note, "recovered %u ", &n) == 1)
+	if (end && sscanf(note, "recovered %u ", &n) == 1) /* NOLINT(cert-err34-c) */
 		snprintf(buf, size, "too often (%u in %.*s)", n,
 			 (int)(end - within - strlen(" within ")), within + strlen(" within "));
 	else
