@@ -156,8 +156,9 @@ def test_killed(bed):
 
 def wait_in_between(bed):
     """A rule that gives somebody time to do something between two steps of a card's recovery."""
-    rules(bed, {"name": "card", "match": {"driver": "virtio-pci"},
-                "steps": ["unbind", "reset", {"step": "wait", "for": "3s"}, "reattach", "bind"]},
+    rules(bed, {"name": "disk", "match": {"driver": "nvme"}, "steps": ["reset", "verify"]},
+          {"name": "card", "match": {"driver": "virtio-pci"},
+           "steps": ["unbind", "reset", {"step": "wait", "for": "3s"}, "reattach", "bind"]},
           backoff={"first": "100ms", "max": "1s"})
 
 
@@ -191,6 +192,7 @@ def test_out_of_memory(bed):
 
 def test_upgrade(bed):
     """A package's upgrade in mid-recovery: other files in place of those that run, and a restart by its script"""
+    wait_in_between(bed)
     old, since = pid(bed), cursor(bed)
     with at_record(bed, since, "virtio-net0", 5, "true") as moment:
         find_out(bed, "virtio-net0")
@@ -218,6 +220,7 @@ with open("/sys/power/state", "w") as state:
 
 def test_suspend(bed):
     """The machine is suspended in mid-recovery and resumed: the recovery goes on, and so does everything else"""
+    wait_in_between(bed)
     bed.run("cat > /run/suspend.py", stdin=SUSPEND)
     old, since = pid(bed), cursor(bed)
     with readers(bed, "nvme0"):
