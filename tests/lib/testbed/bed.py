@@ -299,7 +299,7 @@ class Bed:
                    "UserKnownHostsFile": self.folder / "known_hosts", "StrictHostKeyChecking": "yes",
                    "HostKeyAlias": "testbed", "HostName": "127.0.0.1",
                    "User": "root", "Port": state["port"], "BatchMode": "yes", "LogLevel": "ERROR",
-                   "ConnectTimeout": 60}
+                   "ConnectTimeout": int(60 * patience())}
         return ["ssh", "-F", "none", *(f"-o{name}={value}" for name, value in options.items())]
 
     def ssh_command(self, words, terminal=False):
