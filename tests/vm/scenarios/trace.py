@@ -98,8 +98,9 @@ def test_rasdaemon(bed):
                           bed.text("journalctl -u rasdaemon -o cat"))
 
     wait_for("the whole drill in the journal", lambda: sorted(logged()) == states)
-    rows = bed.text("sqlite3 /var/lib/rasdaemon/ras-mc_event.db 'SELECT dev_name, state, reason FROM iommu_fence_event'")
-    check(sorted(rows.splitlines()) == [f"{DEV}|{state}|administrative" for state in states], f"in the database: {rows}")
+    query = "SELECT dev_name, state, reason FROM iommu_fence_event"
+    rows = bed.text(f"sqlite3 /var/lib/rasdaemon/ras-mc_event.db '{query}'").splitlines()
+    check(sorted(rows) == [f"{DEV}|{state}|administrative" for state in states], f"in the database: {rows}")
     shown = bed.text("ras-mc-ctl --errors")
     for state in states:
         check(re.search(rf"{DEV} fence \d+ {state}, reason administrative", shown), f"ras-mc-ctl --errors: {shown}")
