@@ -20,6 +20,10 @@ const char *by_hand_command(const struct by_hand *h, char buf[static BY_HAND_SIZ
 	char unbind[256] = "";
 	char end[256] = "";
 
+	if (h->away) {
+		snprintf(buf, BY_HAND_SIZE, "echo 1 > /sys/bus/%s/rescan", h->bus);
+		return buf;
+	}
 	if (h->wanted[0] && !h->driver[0])
 		snprintf(end, sizeof(end), "echo %s > /sys/bus/%s/drivers/%s/bind", h->dev, h->bus,
 			 h->wanted);

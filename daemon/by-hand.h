@@ -13,6 +13,7 @@ struct by_hand {
 	const char *driver;	 /* the one that is bound; "" for none */
 	const char *wanted;	 /* the one that it is to have in the end; "" for none */
 	const struct rule *rule; /* whose way of recovering it is taken; NULL: the built-in one */
+	bool away;		 /* it is out of the system */
 };
 
 /* Room for each of the texts below. */

@@ -244,6 +244,7 @@ static void send_given_up(struct log_record *record, const struct device *d)
 		.driver = driver,
 		.wanted = d->record.driver[0] ? d->record.driver : d->kernel.driver,
 		.rule = d->rule,
+		.away = device_is_away(d),
 	};
 	char tried[BY_HAND_SIZE];
 	char command[BY_HAND_SIZE];

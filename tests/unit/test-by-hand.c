@@ -40,6 +40,21 @@ START_TEST(commands_for_each_state)
 }
 END_TEST
 
+/* Whatever the kernel said of it last: there is no device any more that could be reset. */
+START_TEST(what_is_out_of_the_system_is_looked_for)
+{
+	const struct by_hand h = {.bus = "pci",
+				  .dev = "0000:01:00.0",
+				  .state = IOMMU_RAS_STATE_FENCED,
+				  .driver = "",
+				  .wanted = "nvme",
+				  .away = true};
+	char buf[BY_HAND_SIZE];
+
+	ck_assert_str_eq(by_hand_command(&h, buf), "echo 1 > /sys/bus/pci/rescan");
+}
+END_TEST
+
 START_TEST(a_rule_that_resets_in_place_leaves_the_driver)
 {
 	struct rule *rule = rule_new("in-place", "built in");
@@ -109,6 +124,7 @@ Suite *by_hand_suite(void)
 	TCase *c = tcase_create("by-hand");
 
 	tcase_add_loop_test(c, commands_for_each_state, 0, ARRAY_SIZE(cases));
+	tcase_add_test(c, what_is_out_of_the_system_is_looked_for);
 	tcase_add_test(c, a_rule_that_resets_in_place_leaves_the_driver);
 	tcase_add_test(c, what_was_tried_in_few_words);
 	suite_add_tcase(suite, c);
