@@ -28,6 +28,9 @@ void device_fenced(struct device *d, bool new_fence)
 	bool taken_over = d->resume;
 	bool redecide = d->redecide && !new_fence;
 
+	/* Also where nothing else follows from it: the end of the one before was lost. */
+	if (new_fence)
+		device_changed(d);
 	d->record.fence_id = d->kernel.fence_id;
 	d->resume = false;
 	d->finish = false;

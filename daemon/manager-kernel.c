@@ -138,10 +138,18 @@ static int on_events(sd_event_source *s _unused_, int fd _unused_, uint32_t reve
 
 		if (r == -EAGAIN) {
 			set_flooded(m, false);
+			if (m->overrun)
+				events_lost(m, "the socket was full");
+			m->overrun = false;
 			return 0;
 		}
 		if (r == -ENOBUFS) {
-			events_lost(m, "the socket was full");
+			/*
+			 * The kernel says this first, and from then on drops events until we have
+			 * read all that is left (NETLINK_S_CONGESTED, net/netlink/af_netlink.c):
+			 * what it would answer before that may be old news, and nobody would tell.
+			 */
+			m->overrun = true;
 		} else if (r == -EBADMSG) {
 			bad_message(m);
 			/* At once: the next event, which would reveal the gap, may be long in

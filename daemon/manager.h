@@ -53,6 +53,7 @@ struct manager {
 	bool dump_bad;	    /* a message of it could not be read */
 	bool events_lost;   /* since the last dump that leaves no question open */
 	bool event_bad;	    /* likewise of the datagram at hand */
+	bool overrun;	    /* events were lost, and more may be until the socket is empty */
 	uint64_t dump_wait; /* us before the last retry; 0: none */
 	bool ready;	    /* the kernel's devices are known */
 	bool ready_told;    /* READY=1 was sent */

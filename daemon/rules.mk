@@ -130,10 +130,10 @@ $(TEST_OBJDIR)/unit: $(TEST_UNIT_OBJS) $(patsubst %,$(DAEMON_OBJDIR)/%.o,$(DAEMO
 
 # The installed programs, object for object, but with a host that the tests make up.
 $(TEST_OBJDIR)/smmu-rasd: $(DAEMON_RASD_OBJS) $(TEST_OBJDIR)/fake-host.o
-	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -Wl,--wrap=rename -o $@ $^ $(DAEMON_RASD_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -Wl,--wrap=rename,--wrap=recvmsg -o $@ $^ $(DAEMON_RASD_LIBS)
 
 $(TEST_OBJDIR)/smmu-rasctl: $(DAEMON_CTL_OBJS) $(TEST_OBJDIR)/fake-host.o
-	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -Wl,--wrap=rename -o $@ $^ $(DAEMON_CTL_LIBS)
+	$(call DAEMON_RUN,LD)$(CC) $(CFLAGS) $(DAEMON_LDFLAGS) $(LDFLAGS) -Wl,--wrap=rename,--wrap=recvmsg -o $@ $^ $(DAEMON_CTL_LIBS)
 
 $(TEST_OBJDIR)/fake-polkit: tests/integration/fake-polkit.c $(DAEMON_OBJDIR)/flags
 	@mkdir -p $(@D)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -75,14 +76,61 @@ int host_netlink_open(bool nonblock, int rcvbuf)
 	return fake_connect('N', nonblock);
 }
 
+/* What netlink keeps in sk_err: the kernel writes into it, and recvmsg() takes it out. */
+static struct {
+	int fd;
+	pid_t pid;
+	volatile char *full;
+} overrun = {.fd = -1};
+
+static void overrun_watch(int fd)
+{
+	char path[256];
+	int file;
+	void *p;
+
+	if (overrun.full)
+		return;
+	snprintf(path, sizeof(path), "%s/overrun.%d", need_env("SMMU_RAS_TEST_ROOT"),
+		 (int)getpid());
+	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (file < 0)
+		return;
+	p = ftruncate(file, 1) < 0 ? MAP_FAILED
+				   : mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	close(file);
+	if (p == MAP_FAILED)
+		return;
+	overrun.fd = fd;
+	overrun.pid = getpid();
+	overrun.full = p;
+}
+
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	/* A worker's descriptors may have the same numbers. */
+	if (fd == overrun.fd && *overrun.full && getpid() == overrun.pid) {
+		*overrun.full = 0;
+		errno = ENOBUFS;
+		return -1;
+	}
+	return __real_recvmsg(fd, message, flags);
+}
+
 int host_netlink_join(int fd, uint32_t group)
 {
 	struct {
 		struct nlmsghdr header;
 		uint32_t group;
+		uint32_t pid;
 	} message = {.header = {.nlmsg_len = sizeof(message), .nlmsg_type = FAKE_JOIN},
-		     .group = group};
+		     .group = group,
+		     .pid = (uint32_t)getpid()};
 
+	overrun_watch(fd);
 	return send(fd, &message, sizeof(message), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 

@@ -7,13 +7,17 @@ attach unfences. A test can hold any write to sysfs for as long as it likes, whi
 still at a boundary between two steps; nothing here sleeps to be in time.
 """
 
+import array
 import errno
+import fcntl
 import fnmatch
+import mmap
 import os
 import select
 import shutil
 import socket
 import struct
+import termios
 import threading
 import time
 
@@ -69,6 +73,13 @@ def message(kind, flags, seq, payload):
 
 def genl(kind, flags, seq, cmd, attrs):
     return message(kind, flags, seq, struct.pack("=BBH", cmd, 1, 0) + attrs)
+
+
+def unread(sock):
+    """Bytes, with what the kernel keeps of them, that the other end has not read yet."""
+    size = array.array("i", [0])
+    fcntl.ioctl(sock, termios.TIOCOUTQ, size)
+    return size[0]
 
 
 # Seconds until something that is waited for is taken for something that never comes.
@@ -230,6 +241,7 @@ class Hold:
 
 class Kernel:
     def __init__(self, root, path, has_family=True):
+        self.root = root
         self.sys = f"{root}/sys"
         self.has_family = has_family
         self.devices = {}
@@ -243,6 +255,10 @@ class Kernel:
         self.away = {}  # removed through sysfs, and found again by a scan
         self.slots = {}  # name: what its devices' names begin with
         self.drop_events = False
+        self.room = 0  # bytes that wait for those who subscribe; 0: plenty
+        self.congested = set()  # fds of those for whom there was none
+        self.overruns = 0
+        self.sk_err = {}  # fd: a byte in memory that we share with who listens
         self.boundaries = 0  # so many times something was about to be done, or had been done
         self.stop_at = None  # the one of them at which everything stands still
         self.stopped = threading.Event()
@@ -313,6 +329,11 @@ class Kernel:
             self.holds.remove(hold)
             for connection, action in hold.waiting:
                 action()
+
+    def all_is_read(self):
+        """Whether those who subscribed have read all events."""
+        with self.lock:
+            return not any(unread(sock) for sock, _, groups in self.connections.values() if GROUP in groups)
 
     def family_appears(self):
         with self.lock:
@@ -495,9 +516,32 @@ class Kernel:
             pass
 
     def _send_group(self, group, data):
-        for sock, _, groups in list(self.connections.values()):
+        for fd, (sock, _, groups) in list(self.connections.items()):
             if group in groups:
-                self._send(sock, data)
+                self._multicast(fd, sock, data)
+
+    def _multicast(self, fd, sock, data):
+        """As af_netlink.c: who does not read is told once that it was too late, and nothing more before all is read."""
+        if fd in self.congested:
+            if unread(sock):
+                return
+            self.congested.remove(fd)
+        try:
+            sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            self.congested.add(fd)
+            self.overruns += 1
+            self.sk_err[fd][0] = 1
+        except OSError:
+            pass
+
+    def _join(self, connection, group, pid):
+        sock, _, groups = connection
+        groups.add(group)
+        with open(f"{self.root}/overrun.{pid}", "r+b") as f:
+            self.sk_err[sock.fileno()] = mmap.mmap(f.fileno(), 1)
+        if self.room:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.room)
 
     def _error(self, sock, seq, number, text=None, request=b""):
         payload = struct.pack("=i", -number) + request[:16].ljust(16, b"\0")
@@ -511,7 +555,7 @@ class Kernel:
         sock = connection[0]
         length, kind, flags, seq, _ = struct.unpack_from("=IHHII", data)
         if kind == JOIN:
-            connection[2].add(struct.unpack_from("=I", data, 16)[0])
+            self._join(connection, *struct.unpack_from("=II", data, 16))
             return
         command = data[16]
         attrs = parse_attrs(data[20:length])
@@ -614,6 +658,7 @@ class Kernel:
                 hold.waiting = [w for w in hold.waiting if w[0] is not connection]
             sock.close()
             del self.connections[fd]
+            self.congested.discard(fd)
         elif purpose is None:
             connection[1] = data.decode()
         elif purpose == "N":
