@@ -55,21 +55,29 @@ static void table_grow(struct manager *m)
 		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
 }
 
+static uint64_t hash_key(char kind, const char *name, size_t length)
+{
+	/* FNV-1a */
+	uint64_t h = (0xcbf29ce484222325U ^ (unsigned char)kind) * 0x100000001b3U;
+
+	for (size_t i = 0; i < length; i++)
+		h = (h ^ (unsigned char)name[i]) * 0x100000001b3U;
+	return h;
+}
+
 static void add_key(struct device *d, char kind, const char *name, size_t length)
 {
-	char key[DEVICE_KEY_SIZE];
+	uint64_t key = hash_key(kind, name, length);
 
-	/* Of a longer name the beginning has to do: then more are related, and none less. */
-	snprintf(key, sizeof(key), "%c%.*s", kind, (int)length, name);
 	for (unsigned int i = 0; i < d->n_keys; i++)
-		if (streq(d->keys[i], key))
+		if (d->keys[i] == key)
 			return;
 	if (d->n_keys == DEVICE_KEYS_MAX)
 		log_warning("%s is in more slots than can be remembered; slot %.*s may be switched "
 			    "off while it is recovered",
 			    d->record.dev, (int)length, name);
 	else
-		memcpy(d->keys[d->n_keys++], key, sizeof(key));
+		d->keys[d->n_keys++] = key;
 }
 
 static void add_slot(const char *slot, void *userdata)
@@ -109,7 +117,7 @@ bool devices_related(const struct device *a, const struct device *b)
 {
 	for (unsigned int i = 0; i < a->n_keys; i++)
 		for (unsigned int j = 0; j < b->n_keys; j++)
-			if (streq(a->keys[i], b->keys[j]))
+			if (a->keys[i] == b->keys[j])
 				return true;
 	return false;
 }

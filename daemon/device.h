@@ -26,7 +26,7 @@
 
 /* Names of what a device must not share with another one that is being recovered. */
 #define DEVICE_KEYS_MAX 12
-#define DEVICE_KEY_SIZE 24
+#define PHYSFN_SIZE	24
 
 struct manager;
 
@@ -42,9 +42,9 @@ struct device {
 
 	struct policy *policy; /* the policy when its recovery began; holds the rule */
 	const struct rule *rule;
-	char keys[DEVICE_KEYS_MAX][DEVICE_KEY_SIZE];
+	uint64_t keys[DEVICE_KEYS_MAX]; /* hashes: two that are equal make more related, not less */
 	unsigned int n_keys;
-	char physfn[DEVICE_KEY_SIZE]; /* of a virtual function; "" otherwise */
+	char physfn[PHYSFN_SIZE]; /* of a virtual function; "" otherwise */
 
 	struct job *job;      /* with a worker only */
 	struct worker worker; /* .pid 0: none */

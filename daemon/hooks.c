@@ -9,9 +9,13 @@
 
 #include "log.h"
 
-/* Processes at a time, and how many wait for one of them to end. */
+/*
+ * Processes at a time, and how many wait for one of them to end. Those that do not even die when
+ * they are killed keep nobody waiting, up to a number at which something is very wrong.
+ */
 #define RUNNING_MAX 32
 #define WAITING_MAX 1024
+#define HUNG_MAX    256
 /* The process watches its programs itself; this is for one that does not even do that. */
 #define GRACE (5 * USEC_PER_SEC)
 
@@ -57,7 +61,10 @@ static void run_free(struct hook_run *run)
 	sd_event_source_disable_unref(run->exit);
 	sd_event_source_disable_unref(run->timer);
 	if (run->worker.pid) {
-		m->n_hooks_running--;
+		if (run->given_up)
+			m->n_hooks_hung--;
+		else
+			m->n_hooks_running--;
 		close(run->worker.fd);
 		close(run->worker.pidfd);
 	} else {
@@ -108,13 +115,17 @@ static int on_exit_of_worker(sd_event_source *s _unused_, int fd _unused_,
 static int on_too_long(sd_event_source *s, uint64_t usec _unused_, void *userdata)
 {
 	struct hook_run *run = userdata;
+	struct manager *m = run->manager;
 
 	if (run->killed) {
 		say(run->job, LOG_ERR,
 		    "process %d cannot be killed; the device does not wait for it any longer",
 		    (int)run->worker.pid);
 		run->given_up = true;
-		run->manager->queue_dirty = true;
+		m->n_hooks_running--;
+		m->n_hooks_hung++;
+		m->queue_dirty = true;
+		start_waiting(m);
 		return 0;
 	}
 	run->killed = true;
@@ -147,7 +158,8 @@ static int watch(struct hook_run *run)
 static void start(struct hook_run *run)
 {
 	struct manager *m = run->manager;
-	int r = spawner_worker(&m->spawner, run->job, &run->worker);
+	int r = m->n_hooks_hung < HUNG_MAX ? spawner_worker(&m->spawner, run->job, &run->worker)
+					   : -EUSERS;
 
 	if (r >= 0) {
 		m->n_hooks_waiting--;
@@ -161,7 +173,8 @@ static void start(struct hook_run *run)
 		run->worker.pid = 0;
 	}
 	if (r < 0) {
-		say(run->job, LOG_ERR, "cannot be run: %s", strerror(-r));
+		say(run->job, LOG_ERR, "cannot be run: %s",
+		    r == -EUSERS ? "too many earlier ones cannot be killed" : strerror(-r));
 		run_free(run);
 	}
 }

@@ -118,7 +118,10 @@ static void bad_message(struct manager *m)
 	m->bad_message_logged = true;
 }
 
-/* After a full batch workers have their turn as well, and are not starved by a flood. */
+/*
+ * After a full batch workers have their turn as well, and are not starved by a flood. Nor is the
+ * watchdog, which goes before all: what still reads events makes progress, and one batch is short.
+ */
 static void set_flooded(struct manager *m, bool flooded)
 {
 	if (m->flooded == flooded)

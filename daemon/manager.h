@@ -85,6 +85,7 @@ struct manager {
 	unsigned int n_running;		       /* workers that are not stuck */
 	TAILQ_HEAD(hook_list, hook_run) hooks; /* "after" hooks that run, or wait to; see hooks.h */
 	unsigned int n_hooks_running;
+	unsigned int n_hooks_hung; /* not counted as running: they cannot be killed */
 	unsigned int n_hooks_waiting;
 	bool queue_dirty; /* something may have its turn now */
 	bool status_dirty;

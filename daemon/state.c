@@ -240,9 +240,9 @@ int state_save_in(const char *folder, const struct device_record *record)
 	char temporary[512];
 	int r;
 
-	/* Whatever may be no UTF-8 is escaped, but for the name, which the kernel has made. */
+	/* Whatever may be no UTF-8 was escaped, and names are ASCII: only memory can be short. */
 	if (!json)
-		return -EILSEQ;
+		return -ENOMEM;
 	text = json_dumps(json, JSON_INDENT(1));
 	if (!text)
 		return -ENOMEM;

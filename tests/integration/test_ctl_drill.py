@@ -6,7 +6,7 @@ import subprocess
 from lib.bench import BINARIES, DEV, DEFAULT_STEPS, QUICK, check, equal, test
 from lib.bus import Bus
 from lib.machine import add_disk
-from lib.messages import ISOLATED
+from lib.messages import ISOLATED, PROTECTED
 from lib.schema import conforms
 from lib.terminal import on_terminal
 from fakekernel import ACTIVE, FENCED, SANITIZED
@@ -166,6 +166,11 @@ def force_recovers_what_is_in_use_and_asks_before(b):
         equal(device.state, FENCED, "state")
         b.ctl("recover", "--force", "--yes", DEV)
         equal(device.state, ACTIVE, "state")
+        # That was for this fence: what is fenced anew is protected as ever.
+        b.kernel.wait(lambda: b.state()["state"] == "idle", "the end of the story")
+        b.kernel.fence(DEV)
+        b.wait_record(PROTECTED, DEV, 2)
+        equal(device.state, FENCED, "state")
 
 
 @test

@@ -4,11 +4,12 @@
 import itertools
 import os
 import signal
+import time
 
 import fakekernel
 from fakekernel import ACTIVE, FENCED
 from lib.bench import DEV, check, equal, recovered, test
-from lib.messages import EVENTS_LOST
+from lib.messages import EVENTS_LOST, RECOVERED
 
 DEVICES = 500
 # A fence is one event, and its end two. So many do not fit into what the socket holds, and leave half of the devices fenced.
@@ -124,4 +125,24 @@ def a_recovery_has_its_turn_in_a_flood(b):
     flood.overflow()
     b.kernel.release(hold)
     recovered(b, flood.device)
+    flood.agrees()
+
+
+@test
+def a_storm_keeps_neither_the_watchdog_nor_workers_waiting(b):
+    """Events come as fast as they are read, for as long as it takes; what is read is progress, and nobody kills for it."""
+    b.env["WATCHDOG_USEC"] = "300000"
+    flood = Flood(b)
+    b.start()
+    b.notify.setblocking(False)
+    words = 0
+    b.kernel.fence(DEV)
+    end = time.monotonic() + fakekernel.PATIENCE
+    while words < 5 or not b.kernel.records(RECOVERED, DEV):
+        check(time.monotonic() < end, f"{words} words to the watchdog, {len(b.kernel.records(RECOVERED, DEV))} recoveries")
+        flood.pour(DEVICES)
+        try:
+            words += b"WATCHDOG=1" in b.notify.recv(4096)
+        except BlockingIOError:
+            pass
     flood.agrees()

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "device.h"
+#include "host.h"
 #include "policy.h"
 #include "unit.h"
 
@@ -139,6 +141,44 @@ START_TEST(lists_what_loses_its_power)
 }
 END_TEST
 
+/* Are they recovered in turns, both ways round? */
+static bool related(const char *one, const char *other)
+{
+	struct device a = {.record.bus = "pci"};
+	struct device b = {.record.bus = "pci"};
+
+	str_copy(a.record.dev, sizeof(a.record.dev), one);
+	str_copy(b.record.dev, sizeof(b.record.dev), other);
+	device_find_keys(&a);
+	device_find_keys(&b);
+	ck_assert_int_eq(devices_related(&a, &b), devices_related(&b, &a));
+	return devices_related(&a, &b);
+}
+
+START_TEST(devices_in_nested_slots_take_turns)
+{
+	char path[256];
+
+	device("pci0000:00/0000:00:02.0/0000:02:00.0/0000:03:02.0");
+	device("pci0000:00/0000:00:02.0/0000:02:00.0/0000:03:02.0/0000:05:00.0");
+	slot("bay 4", "0000:05\n", true);
+	/* The backplane takes both bays with it, whether they have switches of their own or not. */
+	ck_assert(related("0000:02:00.0", "0000:04:00.0"));
+	ck_assert(related("0000:02:00.0", "0000:05:00.0"));
+	ck_assert(related("0000:04:00.0", "0000:05:00.0"));
+	/* Functions of one card; another card in another slot; what is in no slot. */
+	ck_assert(related("0000:01:00.0", "0000:01:10.0"));
+	ck_assert(!related("0000:01:00.0", "0000:05:00.0"));
+	ck_assert(!related("0000:05:00.0", "0001:00:03.0"));
+	ck_assert(!related("0000:00:01.0", "0000:00:02.0"));
+	/* Without the switch of the backplane each bay is for itself. */
+	snprintf(path, sizeof(path), "%s/bus/pci/slots/backplane/power", host_dir(HOST_SYS));
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert(!related("0000:04:00.0", "0000:05:00.0"));
+	ck_assert(!related("0000:02:00.0", "0000:05:00.0"));
+}
+END_TEST
+
 START_TEST(a_subject_is_what_sysfs_says)
 {
 	struct device_subject s;
@@ -173,6 +213,7 @@ Suite *pci_slot_suite(void)
 	tcase_add_test(c, an_exact_slot_goes_before_one_of_the_whole_bus);
 	tcase_add_test(c, lists_what_loses_its_power);
 	tcase_add_test(c, finds_all_slots_that_can_be_switched_off);
+	tcase_add_test(c, devices_in_nested_slots_take_turns);
 	tcase_add_test(c, a_subject_is_what_sysfs_says);
 	suite_add_tcase(suite, c);
 	return suite;
