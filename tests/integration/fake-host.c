@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -78,32 +79,35 @@ int host_netlink_open(bool nonblock, int rcvbuf)
 
 /* What netlink keeps in sk_err: the kernel writes into it, and recvmsg() takes it out. */
 static struct {
-	int fd;
-	pid_t pid;
+	ino_t socket;
 	volatile char *full;
-} overrun = {.fd = -1};
+} overrun;
 
-static void overrun_watch(int fd)
+static ino_t inode(int fd)
 {
-	char path[256];
-	int file;
-	void *p;
+	struct stat st;
 
-	if (overrun.full)
+	return fstat(fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+/* Before the program gives up what it needs to open files. */
+__attribute__((constructor)) static void overrun_open(void)
+{
+	const char *root = getenv("SMMU_RAS_TEST_ROOT"); /* NOLINT(concurrency-mt-unsafe) */
+	char path[256];
+	void *p;
+	int fd;
+
+	if (!root)
 		return;
-	snprintf(path, sizeof(path), "%s/overrun.%d", need_env("SMMU_RAS_TEST_ROOT"),
-		 (int)getpid());
-	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (file < 0)
+	snprintf(path, sizeof(path), "%s/overrun", root);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
 		return;
-	p = ftruncate(file, 1) < 0 ? MAP_FAILED
-				   : mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-	close(file);
-	if (p == MAP_FAILED)
-		return;
-	overrun.fd = fd;
-	overrun.pid = getpid();
-	overrun.full = p;
+	p = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (p != MAP_FAILED)
+		overrun.full = p;
 }
 
 ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
@@ -112,7 +116,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 {
 	/* A worker's descriptors may have the same numbers. */
-	if (fd == overrun.fd && *overrun.full && getpid() == overrun.pid) {
+	if (overrun.full && *overrun.full && inode(fd) == overrun.socket) {
 		*overrun.full = 0;
 		errno = ENOBUFS;
 		return -1;
@@ -125,12 +129,10 @@ int host_netlink_join(int fd, uint32_t group)
 	struct {
 		struct nlmsghdr header;
 		uint32_t group;
-		uint32_t pid;
 	} message = {.header = {.nlmsg_len = sizeof(message), .nlmsg_type = FAKE_JOIN},
-		     .group = group,
-		     .pid = (uint32_t)getpid()};
+		     .group = group};
 
-	overrun_watch(fd);
+	overrun.socket = inode(fd);
 	return send(fd, &message, sizeof(message), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 

@@ -259,6 +259,9 @@ class Kernel:
         self.congested = set()  # fds of those for whom there was none
         self.overruns = 0
         self.sk_err = {}  # fd: a byte in memory that we share with who listens
+        with open(f"{root}/overrun", "wb") as f:
+            f.write(b"\0")
+        os.chmod(f"{root}/overrun", 0o666)
         self.boundaries = 0  # so many times something was about to be done, or had been done
         self.stop_at = None  # the one of them at which everything stands still
         self.stopped = threading.Event()
@@ -535,10 +538,10 @@ class Kernel:
         except OSError:
             pass
 
-    def _join(self, connection, group, pid):
+    def _join(self, connection, group):
         sock, _, groups = connection
         groups.add(group)
-        with open(f"{self.root}/overrun.{pid}", "r+b") as f:
+        with open(f"{self.root}/overrun", "r+b") as f:
             self.sk_err[sock.fileno()] = mmap.mmap(f.fileno(), 1)
         if self.room:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.room)
@@ -555,7 +558,7 @@ class Kernel:
         sock = connection[0]
         length, kind, flags, seq, _ = struct.unpack_from("=IHHII", data)
         if kind == JOIN:
-            self._join(connection, *struct.unpack_from("=II", data, 16))
+            self._join(connection, *struct.unpack_from("=I", data, 16))
             return
         command = data[16]
         attrs = parse_attrs(data[20:length])
