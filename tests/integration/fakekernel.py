@@ -176,10 +176,11 @@ class Device:
     def bear(self):
         for path, subsystem, attributes in self.offspring:
             os.makedirs(f"{self.path}/{path}", exist_ok=True)
-            if not os.path.lexists(f"{self.path}/{path}/subsystem"):
-                os.symlink(f"/sys/class/{subsystem}", f"{self.path}/{path}/subsystem")
             for name, text in attributes.items():
                 self.write(f"{path}/{name}", text)
+            # By this it is found, and then it has its attributes.
+            if not os.path.lexists(f"{self.path}/{path}/subsystem"):
+                os.symlink(f"/sys/class/{subsystem}", f"{self.path}/{path}/subsystem")
         self.kernel.announce()
 
     def can_have_vfs(self, names):

@@ -49,8 +49,9 @@ def a_disk_that_takes_its_time_is_waited_for(b):
     b.kernel.fence(DEV)
     b.kernel.wait(lambda: any(c[1] == "U" for c in b.kernel.connections.values()), "somebody who waits")
     with b.kernel.lock:
+        # From the first moment: a worker that sees it live is done.
+        device.offspring[0][2]["state"] = "connecting"
         device.bear()
-        device.write("nvme/nvme0/state", "connecting")
     b.kernel.wait(lambda: device.driver, "the driver")
     check(not b.kernel.records(RECOVERED), "not yet recovered")
     with b.kernel.lock:
