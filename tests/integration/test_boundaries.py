@@ -200,7 +200,9 @@ def assert_isolated(b, device, recovery, record, where):
           f"{where}: the driver in the record: {record['driver']}")
     message = b.kernel.records(ISOLATED, DEV)[-1]["MESSAGE"]
     check(device.home in message and f"smmu-rasctl recover {DEV}" in message, f"{where}: {message}")
-    equal("It is out of the system" in message, away, f"{where}: {message}")
+    # A record is of its moment: what a killed worker had asked for may have been done just after it.
+    overtaken = away and "was killed in remove" in message
+    check(overtaken or ("It is out of the system" in message) == away, f"{where}: away {away}: {message}")
 
 
 def assert_programs(b, recovery, where):
