@@ -48,27 +48,44 @@ int ctl_no_memory(void)
 	return CTL_FAILURE;
 }
 
-const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t size)
+static void say_nothing(char *text _unused_, ...)
+{
+}
+
+const char *ctl_id_name(unsigned int vendor, unsigned int device, char *buf, size_t size)
 {
 	static struct pci_access *access;
-	char text[16];
-	unsigned int vendor;
-	unsigned int device;
 
-	buf[0] = '\0';
-	if (!streq(bus, "pci") || sysfs_read(bus, dev, "vendor", text, sizeof(text)) < 0)
-		return buf;
-	vendor = (unsigned int)strtoul(text, NULL, 16);
-	if (sysfs_read(bus, dev, "device", text, sizeof(text)) < 0)
-		return buf;
-	device = (unsigned int)strtoul(text, NULL, 16);
 	/* Kept until the program ends; only names are looked up, no bus is scanned. */
-	if (!access)
+	if (!access) {
 		access = pci_alloc();
+		/*
+		 * pci_init() would set these, and end the program where it finds no PCI. Without
+		 * them an id that the database lacks is fatal, as libpci then asks udev's and
+		 * calls debug() (names-hwdb.c).
+		 */
+		if (access) {
+			access->warning = say_nothing;
+			access->debug = say_nothing;
+		}
+	}
 	if (!access || !pci_lookup_name(access, buf, (int)size,
 					PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE, vendor, device))
 		buf[0] = '\0';
 	return buf;
+}
+
+const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t size)
+{
+	char vendor[16];
+	char device[16];
+
+	buf[0] = '\0';
+	if (!streq(bus, "pci") || sysfs_read(bus, dev, "vendor", vendor, sizeof(vendor)) < 0 ||
+	    sysfs_read(bus, dev, "device", device, sizeof(device)) < 0)
+		return buf;
+	return ctl_id_name((unsigned int)strtoul(vendor, NULL, 16),
+			   (unsigned int)strtoul(device, NULL, 16), buf, size);
 }
 
 uint64_t ctl_fence_time(const struct ras_device *device)

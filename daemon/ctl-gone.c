@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Devices that left the system while they were fenced, or were being recovered. */
 #include <inttypes.h>
-#include <pci/pci.h>
 
 #include "ctl-gone.h"
 #include "gone.h"
@@ -27,7 +26,6 @@ void gone_story(struct story *story, const struct device_record *record)
 
 const char *gone_name(const struct device_record *record, char *buf, size_t size)
 {
-	static struct pci_access *access;
 	unsigned int vendor;
 	unsigned int device;
 
@@ -36,12 +34,7 @@ const char *gone_name(const struct device_record *record, char *buf, size_t size
 	if (!streq(record->bus, "pci") ||
 	    sscanf(record->identity, "%*u %x %x", &vendor, &device) != 2) /* NOLINT(cert-err34-c) */
 		return buf;
-	if (!access)
-		access = pci_alloc();
-	if (!access || !pci_lookup_name(access, buf, (int)size,
-					PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE, vendor, device))
-		buf[0] = '\0';
-	return buf;
+	return ctl_id_name(vendor, device, buf, size);
 }
 
 /* Did the policy take it away, and not bring it back? */

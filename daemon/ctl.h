@@ -73,7 +73,9 @@ const char *ctl_kernel_release(void);
 /* Says on stderr that memory is short. Returns CTL_FAILURE. */
 int ctl_no_memory(void);
 
-/* "Vendor Device" from the PCI ID database, or "" without one. Returns @buf. */
+/* "Vendor Device" of two ids from the PCI ID database, or "" without one. Returns @buf. */
+const char *ctl_id_name(unsigned int vendor, unsigned int device, char *buf, size_t size);
+/* The same of a device in this machine. */
 const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t size);
 
 /* When the fence began, us of CLOCK_REALTIME; 0 when the kernel did not say. */

@@ -244,3 +244,16 @@ def status_while_a_device_is_recovered(b):
     check("1 device is being recovered" in b.ctl("status", status=10).stdout, "status")
     b.kernel.release(hold)
     recovered(b, device)
+
+
+@test
+def a_device_that_no_database_knows_is_told_of(b):
+    """Newer hardware than the machine's pci.ids: libpci asks other databases then."""
+    b.policy([{"match": {}, "action": "ignore"}])
+    device = b.kernel.add(DEV, driver="nvme")
+    device.write("device", "0xfffe")
+    b.start()
+    b.kernel.fence(DEV)
+    b.kernel.wait(lambda: b.state() and b.state()["state"] == "ignored", "the record")
+    equal([each["device"] for each in json.loads(b.ctl("list", "--json").stdout)["devices"]], [DEV], "the list")
+    equal(b.ctl("show", DEV).returncode, 0, "exit status of show")
