@@ -8,6 +8,7 @@ import json
 from testbed.agent import Agent
 from testbed.daemon import address, busy, cursor, pid, records, rules, wait_record, well
 from testbed.guest import disk, driver, not_active, pci, provoke
+from testbed.proof import attempt, ready
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "e1000e,igb,virtio-net:2,nvme,ats-test:4"}
@@ -408,3 +409,23 @@ def test_flood(bed):
         agent.close()
         rules(bed)
         bed.text("systemctl restart smmu-rasd")  # its socket is too small for what follows
+
+
+def test_ats_device(bed):
+    """The ATS test device is fenced under its driver, recovered, and does its DMA again; its sisters never stop"""
+    rules(bed)
+    ready(bed)
+    device, sisters = bed.device(FLOODED[0]), [bed.device(each) for each in FLOODED[1:]]
+    before = {each["id"]: bed.stream(each["id"])["eats"] for each in sisters}
+    since = cursor(bed)
+    result = attempt(bed, "strict", [device], [device])
+    check((result["damaged"], result["violations"], result["cut_off"], result["stale"]) == (0, 0, 1, 1), str(result))
+    well(bed, FLOODED[0], "ats-test")
+    wait_record(bed, since, FLOODED[0], "RECOVERED")
+    check(steps(bed, since, FLOODED[0])[:2] == ["unbind", "reset"], str(steps(bed, since, FLOODED[0])))
+    # Its module counts from anew: a page is mapped, cached and taken back without anything being wrong.
+    for each in [device, *sisters]:
+        result = attempt(bed, "strict", [], [each])
+        check((result["damaged"], result["stale"], result["healthy"]) == (0, 0, 1), f"{each['id']}: {result}")
+    check({each["id"]: bed.stream(each["id"])["eats"] for each in sisters} == before, "a sister lost its EATS")
+    check(not any(records(bed, since, each["id"], "FENCED") for each in sisters), "a sister was fenced")
