@@ -45,8 +45,8 @@ def bare(bed):
     """Takes what `make install` has put into the machine out of it, and the daemon that runs."""
     bed.text(f"systemctl disable --now {UNIT} 2>&1")
     listed = [line for line in (ROOT / "tests/install/files").read_text().splitlines() if line.startswith("/")]
-    bed.text(f"rm -f {' '.join(listed)} && rm -rf /etc/smmu-rasd /run/smmu-rasd /usr/lib/smmu-rasd "
-             "/usr/share/smmu-rasd /usr/share/doc/smmu-rasd && systemctl daemon-reload && "
+    bed.text(f"rm -f {' '.join(listed)} && rm -rf /etc/smmu-rasd /run/smmu-rasd /run/smmu-rasd-policy "
+             "/usr/lib/smmu-rasd /usr/share/smmu-rasd /usr/share/doc/smmu-rasd && systemctl daemon-reload && "
              "systemctl reset-failed && journalctl --update-catalog")
     check(bed.text(LEFT) == "", f"not bare: {bed.text(LEFT)}")
 
