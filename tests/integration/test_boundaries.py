@@ -6,6 +6,7 @@ file that the daemon replaces in /run/smmu-rasd. Nobody wrote a list of them: a 
 how many there are. Then each of them has its turn, on a machine of its own.
 """
 
+import contextlib
 import os
 import signal
 
@@ -260,7 +261,9 @@ def stop_daemon(b):
 def kill_worker(b):
     """As the OOM killer does."""
     for pid in b.workers():
-        os.kill(pid, signal.SIGKILL)
+        # The last boundary is the daemon's: its worker may end of itself just now.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     b.kernel.release_boundary()
 
 
