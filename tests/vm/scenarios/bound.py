@@ -94,6 +94,18 @@ def test_virtio_net_lets_go(bed):
     wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
 
 
+def test_virtio_net_link_goes_down(bed):
+    """A fenced network card under traffic says once that it is broken and has no link, instead of a line a packet"""
+    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
+    start = wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
+    bed.run(f"ping -q -I {card} -c 100 -i 0.01 -W 1 10.0.3.2", check=False)
+    check(bed.text(f"cat /sys/class/net/{card}/carrier") == "0", "the link is up")
+    said = dmesg(bed, f"virtio_net .*{card}", start)
+    check(len(said) == 1 and "broken" in said[0], f"one line was to be said: {said}")
+    bring_back(bed, CARD, let_go(bed, CARD))
+    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+
+
 def test_nvme_waits(bed):
     """An NVMe disk that stays fenced for longer than its timeout still recovers in place, and no reader sees an error"""
     bed.text(f"{VERIFY} fill /dev/nvme0n1")
