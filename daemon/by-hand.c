@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "by-hand.h"
 
-#include <stdarg.h>
-
 bool by_hand_takes_off_driver(const struct rule *rule)
 {
 	bool resets = false;
@@ -46,25 +44,6 @@ const char *by_hand_command(const struct by_hand *h, char buf[static BY_HAND_SIZ
 }
 
 /* --- what was tried --------------------------------------------------------------------------- */
-
-struct text {
-	char *buf;
-	size_t size;
-	size_t used;
-};
-
-static void add(struct text *t, const char *format, ...) _printf_(2, 3);
-
-static void add(struct text *t, const char *format, ...)
-{
-	va_list ap;
-
-	if (t->used >= t->size)
-		return;
-	va_start(ap, format);
-	t->used += (size_t)vsnprintf(t->buf + t->used, t->size - t->used, format, ap);
-	va_end(ap);
-}
 
 /* The reason without the step's name, which stands before it. */
 static const char *bare_note(const struct step_result *step)
@@ -121,19 +100,19 @@ const char *tried_text(const struct device_record *record, char buf[static BY_HA
 			next = next_attempt(record, next);
 		}
 		if (last == record->history[i].attempt)
-			add(&t, "%sattempt %u: ", i ? "; " : "", last);
+			text_add(&t, "%sattempt %u: ", i ? "; " : "", last);
 		else
-			add(&t, "%sattempts %u to %u: ", i ? "; " : "", record->history[i].attempt,
-			    last);
+			text_add(&t, "%sattempts %u to %u: ", i ? "; " : "",
+				 record->history[i].attempt, last);
 		for (unsigned int j = i; j < end; j++) {
 			const struct step_result *step = &record->history[j];
 
-			add(&t, "%s%s %s", j > i ? ", " : "", step->step,
-			    step->error < 0 ? "failed" : "done");
+			text_add(&t, "%s%s %s", j > i ? ", " : "", step->step,
+				 step->error < 0 ? "failed" : "done");
 			/* What the record says anyway is not said twice. */
 			if (step->error < 0 && step->note[0] &&
 			    !strstr(record->note, bare_note(step)))
-				add(&t, " (%s)", bare_note(step));
+				text_add(&t, " (%s)", bare_note(step));
 		}
 	}
 	return buf;

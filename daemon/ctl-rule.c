@@ -2,7 +2,6 @@
 #include "ctl-rule.h"
 
 #include <limits.h>
-#include <stdarg.h>
 
 #include "ctl-output.h"
 
@@ -31,25 +30,6 @@ int rule_load_policy(const struct ctl *ctl, struct policy **ret,
 
 /* --- for people ------------------------------------------------------------------------------- */
 
-struct text {
-	char *buf;
-	size_t size;
-	size_t used;
-};
-
-static void add(struct text *t, const char *format, ...) _printf_(2, 3);
-
-static void add(struct text *t, const char *format, ...)
-{
-	va_list ap;
-
-	if (t->used >= t->size)
-		return;
-	va_start(ap, format);
-	t->used += (size_t)vsnprintf(t->buf + t->used, t->size - t->used, format, ap);
-	va_end(ap);
-}
-
 const char *rule_match_text(const struct rule *rule, char *buf, size_t size)
 {
 	struct text t = {.buf = buf, .size = size};
@@ -60,9 +40,9 @@ const char *rule_match_text(const struct rule *rule, char *buf, size_t size)
 
 		if (list->n == 0)
 			continue;
-		add(&t, "%s%s ", t.used ? ", " : "", match_key_name(key));
+		text_add(&t, "%s%s ", t.used ? ", " : "", match_key_name(key));
 		for (size_t i = 0; i < list->n; i++)
-			add(&t, "%s%s", i ? " or " : "", list->globs[i]);
+			text_add(&t, "%s%s", i ? " or " : "", list->globs[i]);
 	}
 	if (t.used == 0)
 		str_copy(buf, size, "any device");
@@ -72,17 +52,17 @@ const char *rule_match_text(const struct rule *rule, char *buf, size_t size)
 static void add_command(struct text *t, const struct command *command)
 {
 	for (size_t i = 0; command && command->argv[i]; i++)
-		add(t, " %s", command->argv[i]);
+		text_add(t, " %s", command->argv[i]);
 }
 
 static void add_step(struct text *t, const struct step *step)
 {
-	add(t, "%s", step_name(step->kind));
+	text_add(t, "%s", step_name(step->kind));
 	if (step->kind == STEP_WAIT)
-		add(t, " %s", USEC_TEXT(step->wait));
+		text_add(t, " %s", USEC_TEXT(step->wait));
 	add_command(t, step->command);
 	if (step->timeout)
-		add(t, " (up to %s)", USEC_TEXT(step->timeout));
+		text_add(t, " (up to %s)", USEC_TEXT(step->timeout));
 }
 
 static void print_part(int indent, const char *label, const char *text)
@@ -97,7 +77,7 @@ static void print_steps(const char *label, const struct step *steps, size_t n, i
 	struct text t = {.buf = buf, .size = sizeof(buf)};
 
 	for (size_t i = 0; i < n; i++) {
-		add(&t, "%s", i ? ", " : "");
+		text_add(&t, "%s", i ? ", " : "");
 		add_step(&t, &steps[i]);
 	}
 	print_part(indent, label, buf);
@@ -109,10 +89,10 @@ static void print_hooks(const char *label, const struct hook *hooks, size_t n, i
 		char buf[512] = "";
 		struct text t = {.buf = buf, .size = sizeof(buf)};
 
-		add(&t, "run");
+		text_add(&t, "run");
 		add_command(&t, hooks[i].command);
 		if (hooks[i].stop)
-			add(&t, "; when it fails, so does the attempt");
+			text_add(&t, "; when it fails, so does the attempt");
 		print_part(indent, label, buf);
 	}
 }
@@ -147,7 +127,7 @@ void rule_print(const struct rule *rule, int indent)
 	buf[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(protections); i++)
 		if (rule->protect & protections[i].bit)
-			add(&t, "%s%s", t.used ? ", " : "", protections[i].name);
+			text_add(&t, "%s%s", t.used ? ", " : "", protections[i].name);
 	print_part(indent, "protect", buf[0] ? buf : "nothing");
 	print_hooks("after", rule->after, rule->n_after, indent);
 	if (rule->n_on_exhausted_steps)

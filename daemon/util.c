@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <time.h>
 
 bool str_copy(char *dst, size_t size, const char *src)
@@ -74,6 +75,17 @@ char *str_chomp(char *s)
 	while (len > 0 && isspace((unsigned char)s[len - 1]))
 		s[--len] = '\0';
 	return s;
+}
+
+void text_add(struct text *t, const char *format, ...)
+{
+	va_list ap;
+
+	if (t->used >= t->size)
+		return;
+	va_start(ap, format);
+	t->used += (size_t)vsnprintf(t->buf + t->used, t->size - t->used, format, ap);
+	va_end(ap);
 }
 
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)

@@ -72,6 +72,15 @@ const char *str_visible(char *dst, size_t size, const char *src);
 /* Takes trailing blanks and newlines off @s, in place. Returns @s. */
 char *str_chomp(char *s);
 
+/* Text that is put together piece by piece; .buf has to end somewhere before the first. */
+struct text {
+	char *buf;
+	size_t size;
+	size_t used; /* @size or more once something did not fit */
+};
+/* Adds to what is there; what does not fit is cut off. */
+void text_add(struct text *t, const char *format, ...) _printf_(2, 3);
+
 /*
  * A 64-bit FNV-1a hash over @size bytes, going on from @hash; HASH_INIT to begin. It tells what is
  * another one from what is the same, and keeps nobody from making two that look the same.

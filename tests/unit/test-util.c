@@ -64,6 +64,23 @@ START_TEST(copies_strings)
 }
 END_TEST
 
+START_TEST(adds_to_text)
+{
+	char buf[8] = "";
+	struct text t = {.buf = buf, .size = sizeof(buf)};
+
+	text_add(&t, "%s", "abc");
+	text_add(&t, "%d", 12);
+	ck_assert_str_eq(buf, "abc12");
+	ck_assert_uint_eq(t.used, 5);
+	/* What does not fit is cut off, and nothing comes behind it. */
+	text_add(&t, "%s", "3456");
+	text_add(&t, "%s", "x");
+	ck_assert_str_eq(buf, "abc1234");
+	ck_assert_uint_ge(t.used, t.size);
+}
+END_TEST
+
 static const struct {
 	const char *from;
 	const char *to;
@@ -98,6 +115,7 @@ Suite *util_suite(void)
 	tcase_add_loop_test(c, parses_spans, 0, ARRAY_SIZE(spans));
 	tcase_add_loop_test(c, formats_spans, 0, ARRAY_SIZE(formats));
 	tcase_add_test(c, copies_strings);
+	tcase_add_test(c, adds_to_text);
 	tcase_add_loop_test(c, shows_what_a_terminal_would_obey, 0, ARRAY_SIZE(visible));
 	suite_add_tcase(suite, c);
 	return suite;
