@@ -55,19 +55,9 @@ static void table_grow(struct manager *m)
 		LIST_INSERT_HEAD(find_bucket(m, d->record.bus, d->record.dev), d, bucket);
 }
 
-static uint64_t hash_key(char kind, const char *name, size_t length)
-{
-	/* FNV-1a */
-	uint64_t h = (0xcbf29ce484222325U ^ (unsigned char)kind) * 0x100000001b3U;
-
-	for (size_t i = 0; i < length; i++)
-		h = (h ^ (unsigned char)name[i]) * 0x100000001b3U;
-	return h;
-}
-
 static void add_key(struct device *d, char kind, const char *name, size_t length)
 {
-	uint64_t key = hash_key(kind, name, length);
+	uint64_t key = hash_bytes(hash_bytes(HASH_INIT, &kind, 1), name, length);
 
 	for (unsigned int i = 0; i < d->n_keys; i++)
 		if (d->keys[i] == key)

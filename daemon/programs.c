@@ -3,19 +3,14 @@
 
 #include <errno.h>
 
-/* FNV-1a. Nobody gains by two that are alike: both would be the policy's. */
+/* Nobody gains by two that are alike: both would be the policy's. */
 uint64_t program_id(const struct command *command)
 {
-	uint64_t id = UINT64_C(0xcbf29ce484222325);
+	uint64_t id = HASH_INIT;
 
-	for (size_t i = 0; command->argv[i]; i++) {
-		const char *s = command->argv[i];
-
-		/* With the NUL: {"a", "b"} is not {"ab"}. */
-		do
-			id = (id ^ (unsigned char)*s) * UINT64_C(0x100000001b3);
-		while (*s++);
-	}
+	/* With the NUL: {"a", "b"} is not {"ab"}. */
+	for (size_t i = 0; command->argv[i]; i++)
+		id = hash_bytes(id, command->argv[i], strlen(command->argv[i]) + 1);
 	return id ? id : 1;
 }
 
