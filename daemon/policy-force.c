@@ -64,9 +64,9 @@ uint64_t policy_changed(const struct policy *policy)
 	return changed;
 }
 
-static const char *state_path(char *buf, size_t size, const char *suffix)
+static const char *state_path(char *buf, size_t size)
 {
-	snprintf(buf, size, "%s/policy.state%s", host_dir(HOST_RUN), suffix);
+	snprintf(buf, size, "%s/policy.state", host_dir(HOST_RUN));
 	return buf;
 }
 
@@ -75,7 +75,6 @@ int policy_force_save(const struct policy_force *force)
 	_cleanup_(json_decrefp) json_t *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	char digest[POLICY_DIGEST_SIZE];
-	char temporary[512];
 	char path[512];
 	int r;
 
@@ -86,16 +85,10 @@ int policy_force_save(const struct policy_force *force)
 	text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
 	if (!text)
 		return -ENOMEM;
-	state_path(path, sizeof(path), "");
-	state_path(temporary, sizeof(temporary), ".new");
-	r = write_file(temporary, text, 0644);
-	if (r >= 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(temporary);
-		/* What it says is not true any more. */
+	r = replace_file(state_path(path, sizeof(path)), text, 0644);
+	/* What it says is not true any more. */
+	if (r < 0)
 		unlink(path);
-	}
 	return r;
 }
 
@@ -119,7 +112,7 @@ int policy_force_load(struct policy_force *ret)
 	size_t len = 0;
 	int r;
 
-	fd = open(state_path(path, sizeof(path), ""), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = open(state_path(path, sizeof(path)), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -errno;
 	r = read_all(fd, FORCE_FILE_MAX, &text, &len);

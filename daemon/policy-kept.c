@@ -12,9 +12,9 @@
 /* The main file and all drop-ins at their largest would be more; they are not kept then. */
 #define KEPT_FILE_MAX (8 * 1024 * 1024)
 
-static const char *kept_path(char *buf, size_t size, const char *suffix)
+static const char *kept_path(char *buf, size_t size)
 {
-	snprintf(buf, size, "%s/policy.kept%s", host_dir(HOST_KEPT), suffix);
+	snprintf(buf, size, "%s/policy.kept", host_dir(HOST_KEPT));
 	return buf;
 }
 
@@ -36,9 +36,7 @@ int policy_keep(const struct policy *policy)
 {
 	_cleanup_(json_decrefp) json_t *json = to_json(policy);
 	_cleanup_free_ char *text = NULL;
-	char temporary[512];
 	char path[512];
-	int r;
 
 	if (!json)
 		return -ENOMEM;
@@ -49,14 +47,7 @@ int policy_keep(const struct policy *policy)
 		return -EFBIG;
 	if (mkdir(host_dir(HOST_KEPT), 0755) < 0 && errno != EEXIST)
 		return -errno;
-	kept_path(path, sizeof(path), "");
-	kept_path(temporary, sizeof(temporary), ".new");
-	r = write_file(temporary, text, 0600);
-	if (r >= 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(temporary);
-	return r;
+	return replace_file(kept_path(path, sizeof(path)), text, 0600);
 }
 
 static int fail(char *error, int r, const char *path, const char *what)
@@ -98,7 +89,7 @@ int policy_load_kept(struct policy **ret, char error[static POLICY_ERROR_SIZE])
 	int r;
 
 	error[0] = '\0';
-	fd = open(kept_path(path, sizeof(path), ""), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = open(kept_path(path, sizeof(path)), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : fail(error, -errno, path, strerror(errno));
 	/* As strict as with the policy itself: what is in it becomes what root does. */

@@ -237,7 +237,6 @@ int state_save_in(const char *folder, const struct device_record *record)
 	_cleanup_(json_decrefp) json_t *json = record_to_json(record);
 	_cleanup_free_ char *text = NULL;
 	char path[512];
-	char temporary[512];
 	int r;
 
 	/* Whatever may be no UTF-8 was escaped, and names are ASCII: only memory can be short. */
@@ -247,14 +246,9 @@ int state_save_in(const char *folder, const struct device_record *record)
 	if (!text)
 		return -ENOMEM;
 	device_path(path, sizeof(path), folder, record->bus, record->dev, "");
-	device_path(temporary, sizeof(temporary), folder, record->bus, record->dev, ".new");
-	r = write_file(temporary, text, 0644);
+	r = replace_file(path, text, 0644);
 	if (r == -ENOENT && make_directories() >= 0)
-		r = write_file(temporary, text, 0644);
-	if (r >= 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(temporary);
+		r = replace_file(path, text, 0644);
 	return r;
 }
 

@@ -246,3 +246,18 @@ int write_file(const char *path, const char *text, unsigned int mode)
 	/* /run is memory as a rule, and this costs nothing; where it is not, it has to be. */
 	return fsync(fd) < 0 ? -errno : 0;
 }
+
+int replace_file(const char *path, const char *text, unsigned int mode)
+{
+	char temporary[512];
+	int r;
+
+	if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
+		return -ENAMETOOLONG;
+	r = write_file(temporary, text, mode);
+	if (r >= 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
+}

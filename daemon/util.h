@@ -115,4 +115,10 @@ int read_all(int fd, size_t max, char **ret, size_t *ret_len);
  */
 int write_file(const char *path, const char *text, unsigned int mode);
 
+/*
+ * The same in one stroke, by way of the file "PATH.new": @path holds either what it held or all of
+ * @text, whenever this is cut off. Returns 0, or -errno with @path as it was.
+ */
+int replace_file(const char *path, const char *text, unsigned int mode);
+
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "unit.h"
 #include "util.h"
@@ -81,6 +83,42 @@ START_TEST(adds_to_text)
 }
 END_TEST
 
+static void expect_file(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *found = NULL;
+
+	ck_assert_int_eq(read_all(fd, 64, &found, NULL), 0);
+	ck_assert_str_eq(found, text);
+}
+
+START_TEST(replaces_a_file_or_keeps_it)
+{
+	char path[256];
+	char temporary[300];
+	char *long_path = memset((char[600]){0}, 'x', 599);
+
+	snprintf(path, sizeof(path), "%s/file", unit_host_root());
+	snprintf(temporary, sizeof(temporary), "%s.new", path);
+	ck_assert_int_eq(replace_file(path, "first", 0644), 0);
+	ck_assert_int_eq(replace_file(path, "2nd", 0644), 0);
+	expect_file(path, "2nd");
+	ck_assert_int_lt(access(temporary, F_OK), 0);
+	/* The new one cannot be written. */
+	ck_assert_int_eq(mkdir(temporary, 0755), 0);
+	ck_assert_int_eq(replace_file(path, "third", 0644), -EISDIR);
+	ck_assert_int_eq(rmdir(temporary), 0);
+	expect_file(path, "2nd");
+	ck_assert_int_eq(replace_file(long_path, "third", 0644), -ENAMETOOLONG);
+	/* It can, but cannot come into the place of a folder: nothing of it stays. */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkdir(path, 0755), 0);
+	ck_assert_int_eq(replace_file(path, "third", 0644), -EISDIR);
+	ck_assert_int_lt(access(temporary, F_OK), 0);
+	ck_assert_int_eq(rmdir(path), 0);
+}
+END_TEST
+
 static const struct {
 	const char *from;
 	const char *to;
@@ -117,6 +155,10 @@ Suite *util_suite(void)
 	tcase_add_test(c, copies_strings);
 	tcase_add_test(c, adds_to_text);
 	tcase_add_loop_test(c, shows_what_a_terminal_would_obey, 0, ARRAY_SIZE(visible));
+	suite_add_tcase(suite, c);
+	c = tcase_create("files");
+	tcase_add_checked_fixture(c, unit_host_setup, unit_host_teardown);
+	tcase_add_test(c, replaces_a_file_or_keeps_it);
 	suite_add_tcase(suite, c);
 	return suite;
 }
