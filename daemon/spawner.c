@@ -160,9 +160,7 @@ _Noreturn static void spawner_main(int fd, pid_t daemon)
 	if (getppid() != daemon)
 		_exit(EXIT_FAILURE);
 	title_set("smmu-ras-spawn", "smmu-rasd: spawner");
-	if (fd > 3)
-		close_range(3, (unsigned int)fd - 1, 0);
-	close_range((unsigned int)fd + 1, ~0U, 0);
+	close_all_but(fd);
 	/* What they would say to systemd is the daemon's to say. */
 	unsetenv("NOTIFY_SOCKET"); /* NOLINT(concurrency-mt-unsafe) */
 	unsetenv("WATCHDOG_PID");  /* NOLINT(concurrency-mt-unsafe) */

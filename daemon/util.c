@@ -261,3 +261,10 @@ int replace_file(const char *path, const char *text, unsigned int mode)
 		unlink(temporary);
 	return r;
 }
+
+void close_all_but(int fd)
+{
+	if (fd > 3)
+		close_range(3, (unsigned int)fd - 1, 0);
+	close_range((unsigned int)fd + 1, ~0U, 0);
+}

@@ -121,4 +121,7 @@ int write_file(const char *path, const char *text, unsigned int mode);
  */
 int replace_file(const char *path, const char *text, unsigned int mode);
 
+/* Closes all descriptors above 2 but @fd, which is above 2 as 0 to 2 are always open here. */
+void close_all_but(int fd);
+
 #endif

@@ -120,10 +120,8 @@ _Noreturn static void worker_main(const struct job *job, int fd, pid_t spawner)
 	struct job copy = *job;
 	sigset_t none;
 
-	/* The spawner's are of no use here. fd is 3 or above: 0 to 2 are always open. */
-	if (fd > 3)
-		close_range(3, (unsigned int)fd - 1, 0);
-	close_range((unsigned int)fd + 1, ~0U, 0);
+	/* The spawner's are of no use here. */
+	close_all_but(fd);
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
 	sigemptyset(&none);
