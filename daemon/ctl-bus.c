@@ -29,16 +29,11 @@ static int no_daemon(const char *what, const char *dev)
 }
 
 /* Does the daemon do something about it, or will it? */
-static bool state_at_work(const char *dev)
+static bool is_at_work(const char *dev)
 {
-	struct device_record record;
-	bool at_work;
+	enum recovery_state state = ctl_recovery_state(dev);
 
-	if (state_load("pci", dev, &record) < 0)
-		return false;
-	at_work = record.state == RECOVERY_QUEUED || record.state == RECOVERY_RUNNING;
-	record_clear_history(&record);
-	return at_work;
+	return state == RECOVERY_QUEUED || state == RECOVERY_RUNNING;
 }
 
 static int refused(const char *what, const char *dev, const sd_bus_error *error, int r)
@@ -58,7 +53,7 @@ static int refused(const char *what, const char *dev, const sd_bus_error *error,
 	/* Most reasons name the device themselves. */
 	fprintf(stderr, "smmu-rasd does not %s %s: %s", what,
 		strncmp(reason, dev, strlen(dev)) == 0 ? "it" : dev, VISIBLE(reason));
-	if (state_at_work(dev))
+	if (is_at_work(dev))
 		fprintf(stderr, "; to follow: smmu-rasctl monitor %s", dev);
 	fputc('\n', stderr);
 	return sd_bus_error_has_name(error, "org.smmuras1.Error.NoSuchDevice") ? CTL_NO_DEVICE

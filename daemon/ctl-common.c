@@ -88,6 +88,16 @@ const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t 
 			   (unsigned int)strtoul(device, NULL, 16), buf, size);
 }
 
+enum recovery_state ctl_recovery_state(const char *dev)
+{
+	struct device_record record;
+
+	if (state_load("pci", dev, &record) < 0)
+		return RECOVERY_IDLE;
+	record_clear_history(&record);
+	return record.state;
+}
+
 uint64_t ctl_fence_time(const struct ras_device *device)
 {
 	uint64_t boot = now_usec(CLOCK_BOOTTIME);

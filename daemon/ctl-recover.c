@@ -88,18 +88,6 @@ int ctl_recover(const struct ctl *ctl, int argc, char **argv)
 	return r;
 }
 
-static bool is_isolated(const char *name)
-{
-	struct device_record record;
-	bool isolated;
-
-	if (state_load("pci", name, &record) < 0)
-		return false;
-	isolated = record.state == RECOVERY_ISOLATED;
-	record_clear_history(&record);
-	return isolated;
-}
-
 /* Is there anything to give up? Says why not. */
 static int check_fenced(const char *name)
 {
@@ -121,7 +109,7 @@ static int check_fenced(const char *name)
 
 static int isolate(const struct ctl *ctl, const char *name)
 {
-	bool before = is_isolated(name);
+	bool before = ctl_recovery_state(name) == RECOVERY_ISOLATED;
 	struct follow f;
 	int r;
 
@@ -136,7 +124,7 @@ static int isolate(const struct ctl *ctl, const char *name)
 	if (r == CTL_OK)
 		r = bus_call_isolate(name);
 	/* Then nothing happens that could be followed. */
-	if (r == CTL_OK && before && is_isolated(name)) {
+	if (r == CTL_OK && before && ctl_recovery_state(name) == RECOVERY_ISOLATED) {
 		if (!ctl->json)
 			printf("%s is isolated already\n", name);
 	} else if (r == CTL_OK) {

@@ -78,6 +78,9 @@ const char *ctl_id_name(unsigned int vendor, unsigned int device, char *buf, siz
 /* The same of a device in this machine. */
 const char *ctl_device_name(const char *bus, const char *dev, char *buf, size_t size);
 
+/* What the daemon's record of PCI device @dev says; RECOVERY_IDLE without one. */
+enum recovery_state ctl_recovery_state(const char *dev);
+
 /* When the fence began, us of CLOCK_REALTIME; 0 when the kernel did not say. */
 uint64_t ctl_fence_time(const struct ras_device *device);
 
