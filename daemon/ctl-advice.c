@@ -120,16 +120,23 @@ const char *story_users(const char *text)
 	return strncmp(text, "in use by ", 10) == 0 ? text + 10 : text;
 }
 
+bool story_note_users(const char *note, char *users, size_t size)
+{
+	char *advice;
+
+	str_copy(users, size, story_users(note));
+	advice = strstr(users, "; steps ");
+	if (advice)
+		*advice = '\0';
+	return advice;
+}
+
 static void advise_protected(struct advisor *a, const struct story *story)
 {
 	const char *dev = story->device.dev;
 	char users[STATE_NOTE_SIZE];
-	char *keep;
+	bool keep = story_note_users(story->record.note, users, sizeof(users));
 
-	str_copy(users, sizeof(users), story_users(story->record.note));
-	keep = strstr(users, "; steps ");
-	if (keep)
-		*keep = '\0';
 	advise(a,
 	       "Stop what uses it first: %s. (umount, swapoff, move the route, shut the guest "
 	       "down)",

@@ -291,15 +291,12 @@ const char *story_recovery(const struct story *story, char *buf, size_t size)
 /* What was found in use, without the advice behind it. */
 static void short_users(const char *note, char *buf, size_t size)
 {
-	const char *users = story_users(note);
-	const char *end = strstr(users, "; steps ");
-	int len = end ? (int)(end - users) : (int)strlen(users);
+	char users[STATE_NOTE_SIZE];
+	size_t skip;
 
-	if (strncmp(users, "filesystem ", 11) == 0) {
-		users += 11;
-		len -= 11;
-	}
-	snprintf(buf, size, "in use: %.*s", len, users);
+	(void)story_note_users(note, users, sizeof(users));
+	skip = strncmp(users, "filesystem ", 11) == 0 ? 11 : 0;
+	snprintf(buf, size, "in use: %s", users + skip);
 }
 
 /* "5 in 1h" of "recovered 5 times within 1h already, ..." */

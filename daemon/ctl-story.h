@@ -124,6 +124,8 @@ bool story_lost_by_hand(const struct story *story, const struct machine *m, char
 			size_t size);
 /* What protect_check() found, without the "in use by". */
 const char *story_users(const char *text);
+/* The same of a record's note, into @users of @size bytes: was there advice behind it? */
+bool story_note_users(const char *note, char *users, size_t size);
 
 /* The JSON object DEVICE of smmu-rasctl(1). */
 json_t *story_json(const struct story *story);
