@@ -177,6 +177,18 @@ static int wait_pending(struct kernel_link *link, struct pending *p, const char 
 	return p->error;
 }
 
+/* Sends @msg, and reads until it is answered. */
+static int ask(struct kernel_link *link, struct nl_msg *msg, struct pending *p,
+	       const char *family_name, const char *group_name)
+{
+	int r = send_message(link, msg);
+
+	if (r < 0)
+		return r;
+	p->seq = link->seq;
+	return wait_pending(link, p, family_name, group_name);
+}
+
 static int resolve(struct kernel_link *link, const char *family_name, const char *group_name,
 		   struct kernel_message *ret)
 {
@@ -189,12 +201,8 @@ static int resolve(struct kernel_link *link, const char *family_name, const char
 			 1) ||
 	    nla_put_string(msg, CTRL_ATTR_FAMILY_NAME, family_name) < 0)
 		return -ENOMEM;
-	r = send_message(link, msg);
-	if (r < 0)
-		return r;
-	p.seq = link->seq;
 	ret->type = KERNEL_OTHER;
-	r = wait_pending(link, &p, family_name, group_name);
+	r = ask(link, msg, &p, family_name, group_name);
 	if (r < 0)
 		return r;
 	return ret->type == KERNEL_FAMILY ? 0 : -EBADMSG;
@@ -254,11 +262,7 @@ int kernel_link_request(struct kernel_link *link, uint8_t command, const char *b
 	    nla_put_string(msg, IOMMU_RAS_A_DEVICE_BUS, bus) < 0 ||
 	    nla_put_string(msg, IOMMU_RAS_A_DEVICE_DEV, dev) < 0)
 		return -ENOMEM;
-	r = send_message(link, msg);
-	if (r < 0)
-		return r;
-	p.seq = link->seq;
-	r = wait_pending(link, &p, IOMMU_RAS_FAMILY_NAME, IOMMU_RAS_MCGRP_EVENTS);
+	r = ask(link, msg, &p, IOMMU_RAS_FAMILY_NAME, IOMMU_RAS_MCGRP_EVENTS);
 	if (r < 0)
 		return r;
 	return ret && ret->dev[0] == '\0' ? -EBADMSG : 0;
