@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 
 #include "host.h"
@@ -58,21 +57,13 @@ int sys_path(const char *link, char buf[static SYSFS_PATH_SIZE])
 int sys_line(const char *path, const char *attr, char *buf, size_t size)
 {
 	char full[SYSFS_PATH_SIZE + 64];
-	_cleanup_close_ int fd = -1;
-	ssize_t n;
+	int r;
 
-	buf[0] = '\0';
 	snprintf(full, sizeof(full), "%s/%s/%s", host_dir(HOST_SYS), path, attr);
-	fd = open(full, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, buf, size - 1);
-	if (n < 0)
-		return -errno;
-	buf[n] = '\0';
+	r = sysfs_read_path(full, buf, size);
 	buf[strcspn(buf, "\n")] = '\0';
 	str_chomp(buf);
-	return 0;
+	return r;
 }
 
 int sys_link(const char *path, const char *link, char *buf, size_t size)

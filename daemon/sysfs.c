@@ -22,11 +22,9 @@ bool sysfs_device_exists(const char *bus, const char *dev)
 	return access(sysfs_device_path(path, sizeof(path), bus, dev, ""), F_OK) == 0;
 }
 
-int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size)
+int sysfs_read_path(const char *path, char *buf, size_t size)
 {
-	char path[SYSFS_PATH_SIZE];
-	_cleanup_close_ int fd =
-		open(sysfs_device_path(path, sizeof(path), bus, dev, attr), O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	buf[0] = '\0';
@@ -38,6 +36,13 @@ int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, si
 	buf[n] = '\0';
 	str_chomp(buf);
 	return 0;
+}
+
+int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size)
+{
+	char path[SYSFS_PATH_SIZE];
+
+	return sysfs_read_path(sysfs_device_path(path, sizeof(path), bus, dev, attr), buf, size);
 }
 
 int sysfs_link(const char *bus, const char *dev, const char *link, char *buf, size_t size)

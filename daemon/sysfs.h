@@ -17,6 +17,7 @@ bool sysfs_device_exists(const char *bus, const char *dev);
 
 /* Reads an attribute without its trailing newline. Returns 0, -ENOENT without one, or -errno. */
 int sysfs_read(const char *bus, const char *dev, const char *attr, char *buf, size_t size);
+int sysfs_read_path(const char *path, char *buf, size_t size);
 
 /*
  * Last component of a symbolic link of the device: "driver", "iommu_group", "physfn".
