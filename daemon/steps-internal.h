@@ -21,6 +21,11 @@ int step_ask_kernel(struct step_context *c);
  * from who uses it. Returns 1 when it is well, with a remark; 0 when not.
  */
 int step_not_fenced(struct step_context *c);
+/*
+ * Is the device, with @driver bound, in use by what the policy protects? Returns 0 when not; -EBUSY
+ * with .text and .protected when it is.
+ */
+int step_not_in_use(struct step_context *c, const char *driver);
 /* Fills @buf with the name of the bound driver, "" for none. */
 int step_driver(struct step_context *c, char *buf, size_t size);
 /* driver_override of device @dev; "" where it is not set. */

@@ -83,10 +83,9 @@ int step_remove(struct step_context *c)
 	r = step_driver(c, driver, sizeof(driver));
 	if (r < 0)
 		return r;
-	if (protect_check(job->protect, job->bus, job->dev, driver, c->text, sizeof(c->text))) {
-		c->protected = true;
-		return -EBUSY;
-	}
+	r = step_not_in_use(c, driver);
+	if (r < 0)
+		return r;
 	r = step_sriov_detach(c);
 	if (r < 0)
 		return r;

@@ -163,6 +163,16 @@ int step_not_fenced(struct step_context *c)
 	return 1;
 }
 
+int step_not_in_use(struct step_context *c, const char *driver)
+{
+	const struct job *job = c->job;
+
+	if (!protect_check(job->protect, job->bus, job->dev, driver, c->text, sizeof(c->text)))
+		return 0;
+	c->protected = true;
+	return -EBUSY;
+}
+
 static int step_unbind(struct step_context *c)
 {
 	char driver[RAS_NAME_SIZE];
@@ -175,11 +185,9 @@ static int step_unbind(struct step_context *c)
 		return r;
 	if (driver[0] == '\0')
 		return step_fail(c, 0, "no driver was bound");
-	if (protect_check(c->job->protect, c->job->bus, c->job->dev, driver, c->text,
-			  sizeof(c->text))) {
-		c->protected = true;
-		return -EBUSY;
-	}
+	r = step_not_in_use(c, driver);
+	if (r < 0)
+		return r;
 	r = step_sriov_detach(c);
 	if (r < 0)
 		return r;
@@ -225,10 +233,9 @@ static int other_driver(struct step_context *c, const char *driver)
 				job->driver);
 		return 1;
 	}
-	if (protect_check(job->protect, job->bus, job->dev, driver, c->text, sizeof(c->text))) {
-		c->protected = true;
-		return -EBUSY;
-	}
+	r = step_not_in_use(c, driver);
+	if (r < 0)
+		return r;
 	r = step_write(c, job->dev, "driver/unbind", job->dev);
 	if (r < 0 && r != -ENOENT)
 		return step_fail(c, r,
