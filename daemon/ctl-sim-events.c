@@ -22,19 +22,11 @@ static int fail(struct context *c, const struct json_path *path, const char *for
 
 static int fail(struct context *c, const struct json_path *path, const char *format, ...)
 {
-	char where[128];
-	char what[256];
-	unsigned int line = 1;
-	unsigned int column = 1;
 	va_list ap;
 
-	json_locate(c->text, path, false, &line, &column);
-	json_path_format(path, where, sizeof(where));
 	va_start(ap, format);
-	vsnprintf(what, sizeof(what), format, ap);
+	json_complain(c->error, SIM_ERROR_SIZE, c->file, c->text, path, false, format, ap);
 	va_end(ap);
-	snprintf(c->error, SIM_ERROR_SIZE, "%s:%u:%u: %s%s%s", c->file, line, column, where,
-		 where[0] ? ": " : "", what);
 	return -EINVAL;
 }
 

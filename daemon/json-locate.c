@@ -279,3 +279,21 @@ const char *json_path_format(const struct json_path *path, char *buf, size_t siz
 		snprintf(buf + used, size - used, "[%zu]", path->index);
 	return buf;
 }
+
+void json_complain(char *error, size_t size, const char *file, const char *text,
+		   const struct json_path *path, bool want_key, const char *format, va_list ap)
+{
+	char where[128];
+	char visible[256];
+	char what[512];
+	unsigned int line = 1;
+	unsigned int column = 1;
+
+	json_locate(text, path, want_key, &line, &column);
+	json_path_format(path, where, sizeof(where));
+	vsnprintf(what, sizeof(what), format, ap);
+	/* A key is what somebody else wrote, too. */
+	str_visible(visible, sizeof(visible), where);
+	snprintf(error, size, "%s:%u:%u: %s%s%s", file, line, column, visible,
+		 visible[0] ? ": " : "", what);
+}

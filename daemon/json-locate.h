@@ -3,6 +3,8 @@
 #ifndef SMMU_RAS_JSON_LOCATE_H
 #define SMMU_RAS_JSON_LOCATE_H
 
+#include <stdarg.h>
+
 #include "util.h"
 
 /* One step from the root of a document to a value in it; lives on the stack of a parser. */
@@ -33,6 +35,14 @@ struct json_lines {
  */
 bool json_lines_begin(struct json_lines *lines, const char *text, const char *key);
 unsigned int json_lines_next(struct json_lines *lines);
+
+/*
+ * Writes what is wrong there to @error: "FILE:LINE:COLUMN: PATH: " and the rest; @text and
+ * @want_key as for json_locate().
+ */
+void json_complain(char *error, size_t size, const char *file, const char *text,
+		   const struct json_path *path, bool want_key, const char *format, va_list ap)
+	_printf_(7, 0);
 
 /* Writes @path as people do, "rules[2].steps[0]", to @buf; "" for the root. Returns @buf. */
 const char *json_path_format(const struct json_path *path, char *buf, size_t size);

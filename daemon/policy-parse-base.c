@@ -10,22 +10,11 @@
 
 int fail_at(struct context *c, const struct json_path *path, bool key, const char *format, ...)
 {
-	char where[128];
-	char visible[256];
-	char what[512];
-	unsigned int line = 1;
-	unsigned int column = 1;
 	va_list ap;
 
-	json_locate(c->text, path, key, &line, &column);
-	json_path_format(path, where, sizeof(where));
 	va_start(ap, format);
-	vsnprintf(what, sizeof(what), format, ap);
+	json_complain(c->error, POLICY_ERROR_SIZE, c->file, c->text, path, key, format, ap);
 	va_end(ap);
-	/* A key is what somebody else wrote, too. */
-	str_visible(visible, sizeof(visible), where);
-	snprintf(c->error, POLICY_ERROR_SIZE, "%s:%u:%u: %s%s%s", c->file, line, column, visible,
-		 visible[0] ? ": " : "", what);
 	return -EINVAL;
 }
 
