@@ -246,7 +246,7 @@ static struct job *make_job(const struct device *d)
 	job->attempt = record->attempts;
 	job->attempts = d->rule->attempts;
 	if (d->finish) {
-		job->steps[job->n_steps++].kind = STEP_BIND;
+		job->steps[job->n_steps++] = rule_step(d->rule, STEP_BIND);
 	} else if (record->last_resort) {
 		job->n_steps = d->rule->n_on_exhausted_steps;
 		memcpy(job->steps, d->rule->on_exhausted_steps,
@@ -259,7 +259,7 @@ static struct job *make_job(const struct device *d)
 	}
 	/* Nothing is a success before the kernel has said so. */
 	if (job->steps[job->n_steps - 1].kind != STEP_VERIFY)
-		job->steps[job->n_steps++].kind = STEP_VERIFY;
+		job->steps[job->n_steps++] = rule_step(d->rule, STEP_VERIFY);
 	job->prepared = record->prepared;
 	memcpy(job->driver, record->driver, sizeof(job->driver));
 	memcpy(job->driver_override, record->driver_override, sizeof(job->driver_override));

@@ -184,7 +184,7 @@ static void start_attempt(struct sim *sim, struct sim_device *d)
 	d->step = 0;
 	d->note[0] = '\0';
 	if (d->finish) {
-		d->steps[d->n_steps++] = (struct step){.kind = STEP_BIND};
+		d->steps[d->n_steps++] = rule_step(rule, STEP_BIND);
 		sim_tell(sim, d, "attempt", "the rest of it: it is not fenced any more");
 	} else if (d->last_resort) {
 		memcpy(d->steps, rule->on_exhausted_steps, sizeof(rule->on_exhausted_steps));
@@ -199,7 +199,7 @@ static void start_attempt(struct sim *sim, struct sim_device *d)
 	}
 	/* Nothing is a success before the kernel has said so. */
 	if (d->steps[d->n_steps - 1].kind != STEP_VERIFY)
-		d->steps[d->n_steps++] = (struct step){.kind = STEP_VERIFY};
+		d->steps[d->n_steps++] = rule_step(rule, STEP_VERIFY);
 	begin_step(sim, d);
 }
 

@@ -73,6 +73,14 @@ const struct rule *policy_rule(const struct policy *policy, const char *name)
 	return NULL;
 }
 
+struct step rule_step(const struct rule *rule, enum step_kind kind)
+{
+	for (size_t i = rule->n_steps; i-- > 0;)
+		if (rule->steps[i].kind == kind)
+			return rule->steps[i];
+	return (struct step){.kind = kind};
+}
+
 uint64_t rule_backoff(const struct rule *rule, unsigned int attempts)
 {
 	uint64_t usec = rule->backoff;

@@ -245,6 +245,11 @@ const struct rule *policy_match(const struct policy *policy, const struct match_
 /* The first rule called @name, or NULL. For a device that is not there to be held against any. */
 const struct rule *policy_rule(const struct policy *policy, const char *name);
 
+/*
+ * A step that belongs to a recovery by @rule whether it is among the rule's steps or not: with its
+ * timeout where it is, the last one counts.
+ */
+struct step rule_step(const struct rule *rule, enum step_kind kind);
 /* How long to wait after @attempts failed ones, in us. */
 uint64_t rule_backoff(const struct rule *rule, unsigned int attempts);
 
