@@ -14,9 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../unit/fake-routes.h"
@@ -34,6 +36,29 @@ static const char *need_env(const char *name)
 		_exit(EXIT_FAILURE);
 	}
 	return value;
+}
+
+/*
+ * On a busy machine anything may take its time. SMMU_RAS_TEST_JITTER is how much of it, in
+ * milliseconds: tests that rely on who is first then fail soon. Half of the time nothing is lost.
+ */
+static void dawdle(void)
+{
+	static long ms = -1;
+	struct timespec ts = {0};
+	unsigned int random = 0;
+
+	if (ms < 0) {
+		const char *most =
+			getenv("SMMU_RAS_TEST_JITTER"); /* NOLINT(concurrency-mt-unsafe) */
+
+		ms = most ? strtol(most, NULL, 10) : 0;
+	}
+	if (ms <= 0 || getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random) ||
+	    random % 2)
+		return;
+	ts.tv_nsec = (long)(random / 2 % (unsigned long)(ms < 999 ? ms : 999)) * 1000000;
+	nanosleep(&ts, NULL);
 }
 
 const char *host_dir(enum host_dir dir)
@@ -115,6 +140,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 {
+	dawdle();
 	/* A worker's descriptors may have the same numbers. */
 	if (overrun.full && *overrun.full && inode(fd) == overrun.socket) {
 		*overrun.full = 0;
@@ -185,6 +211,7 @@ int __wrap_rename(const char *from, const char *to)
 {
 	int r;
 
+	dawdle();
 	ask_for_state_file();
 	r = __real_rename(from, to);
 	ask_for_state_file();
@@ -196,15 +223,18 @@ int host_sysfs_write(const char *path, const char *value)
 {
 	char message[1024];
 	int length = snprintf(message, sizeof(message), "%s%c%s", path, 0, value);
-	int fd = fake_connect('W', false);
 	int answer = EIO;
+	int fd;
 
+	dawdle();
+	fd = fake_connect('W', false);
 	if (fd < 0)
 		return fd;
 	if (send(fd, message, (size_t)length, MSG_NOSIGNAL) != length ||
 	    recv(fd, &answer, sizeof(answer), 0) != sizeof(answer))
 		answer = EIO;
 	close(fd);
+	dawdle();
 	return -answer;
 }
 
@@ -222,7 +252,10 @@ int host_journal_send(const struct iovec *iov, int n)
 		used += iov[i].iov_len;
 		message[used++] = '\0';
 	}
-	return send(fd, message, used, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	if (send(fd, message, used, MSG_NOSIGNAL) < 0)
+		return -errno;
+	dawdle();
+	return 0;
 }
 
 const char *host_bus_address(void)

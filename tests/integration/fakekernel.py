@@ -13,6 +13,7 @@ import fcntl
 import fnmatch
 import mmap
 import os
+import random
 import select
 import shutil
 import socket
@@ -83,7 +84,31 @@ def unread(sock):
 
 
 # Seconds until something that is waited for is taken for something that never comes.
-PATIENCE = float(os.environ.get("SMMU_RAS_TEST_PATIENCE", "15"))
+PATIENCE = float(os.environ.get("SMMU_RAS_TEST_PATIENCE", "60"))
+# Milliseconds that anything here, or in the programs under test (fake-host.c), may be late.
+JITTER = float(os.environ.get("SMMU_RAS_TEST_JITTER", "0"))
+
+
+def dawdle():
+    if JITTER and random.random() < 0.5:
+        time.sleep(random.random() * JITTER / 1000)
+
+
+def put(path, text):
+    """Who reads it meanwhile has the old text or the new one, as from the kernel."""
+    new = f"{path}.{threading.get_ident()}.put"
+    with open(new, "w") as f:
+        f.write(text)
+    os.replace(new, path)
+
+
+class Arrival(threading.Event):
+    """Something that a test waits for, and then goes on at its own pace."""
+
+    def wait(self, timeout=PATIENCE):
+        happened = super().wait(timeout)
+        dawdle()
+        return happened
 
 
 class Device:
@@ -142,8 +167,7 @@ class Device:
         os.rename(self.path, f"{self.path}.gone{time.monotonic_ns()}")
 
     def write(self, name, text):
-        with open(f"{self.path}/{name}", "w") as f:
-            f.write(text + "\n")
+        put(f"{self.path}/{name}", text + "\n")
 
     def read(self, name):
         with open(f"{self.path}/{name}") as f:
@@ -236,7 +260,7 @@ class Hold:
     def __init__(self, pattern, done):
         self.pattern = pattern
         self.done = done  # it has happened, and only the answer is held
-        self.arrived = threading.Event()
+        self.arrived = Arrival()
         self.waiting = []  # (connection, action)
 
 
@@ -265,8 +289,9 @@ class Kernel:
         os.chmod(f"{root}/overrun", 0o666)
         self.boundaries = 0  # so many times something was about to be done, or had been done
         self.stop_at = None  # the one of them at which everything stands still
-        self.stopped = threading.Event()
+        self.stopped = Arrival()
         self.go_on = None
+        self.dawdles = True  # if anything does
         self.dumps = 0
         self.actions = []  # called in the kernel's thread
         for name in ("bus/pci/devices", "bus/pci/drivers", "class/block", "class/net"):
@@ -318,8 +343,7 @@ class Kernel:
             self.slots[name] = devices
             os.makedirs(f"{self.sys}/bus/pci/slots/{name}")
             for attribute, text in (("address", devices), ("power", "1"))[: 2 if power else 1]:
-                with open(f"{self.sys}/bus/pci/slots/{name}/{attribute}", "w") as f:
-                    f.write(text + "\n")
+                put(f"{self.sys}/bus/pci/slots/{name}/{attribute}", text + "\n")
 
     def hold(self, pattern, done=False):
         """Holds what fits @pattern, "0000:01:00.0/reset" or "0000:01:00.0/reattach"."""
@@ -355,6 +379,7 @@ class Kernel:
                     raise AssertionError(f"waited {timeout} s for {what}; the journal:\n  {lines}")
                 # Not everything that is waited for passes through here: files are looked at again.
                 self.changed.wait(min(left, 0.02))
+        dawdle()
 
     def records(self, message_id, device=None):
         with self.lock:
@@ -419,8 +444,7 @@ class Kernel:
                 self._find(name)
             else:
                 self._take_away(self.devices[name])
-        with open(path, "w") as f:
-            f.write(value + "\n")
+        put(path, value + "\n")
         return 0
 
     def _sysfs_write(self, path, value):
@@ -690,6 +714,8 @@ class Kernel:
         while not self.stopping:
             # In the order in which they were opened: what a program did first is seen first.
             fds = [self.listener.fileno(), self.wake_r, *self.connections]
+            if self.dawdles:
+                dawdle()
             ready = set(select.select(fds, [], [])[0])
             with self.lock:
                 if self.listener.fileno() in ready:

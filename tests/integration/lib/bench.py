@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What every test needs: a machine with its daemon, and words to say what is expected."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import fakekernel
 from fakekernel import ACTIVE
@@ -55,16 +57,29 @@ class Bench:
         # A daemon must not take the watchdog of the machine that runs the tests for its own.
         self.env.pop("WATCHDOG_USEC", None)
 
+    def hurry(self):
+        """For tests with so many events and records that they would take too long if each could take its time."""
+        self.kernel.dawdles = False
+        self.env.pop("SMMU_RAS_TEST_JITTER", None)
+
     def policy(self, rules=(), name="etc/policy.json", mode=0o644, **defaults):
         text = json.dumps({"defaults": defaults, "rules": list(rules)})
         self.file(name, text, mode)
 
     def file(self, name, text, mode=0o644):
-        with open(f"{self.root}/{name}", "w") as f:
+        path = f"{self.root}/{name}"
+        # Nobody reads half of it.
+        with open(f"{self.root}/new", "w") as f:
             f.write(text)
-        os.chmod(f"{self.root}/{name}", mode)
+        os.chmod(f"{self.root}/new", mode)
+        os.replace(f"{self.root}/new", path)
 
     def start(self, ready=True):
+        # What an earlier one has said last is not this one's word.
+        with contextlib.suppress(BlockingIOError):
+            self.notify.setblocking(False)
+            while True:
+                self.states += self.notify.recv(4096).decode().splitlines()
         self.daemon = subprocess.Popen([f"{BINARIES}/smmu-rasd"], env=self.env)
         if ready:
             self.wait_notify("READY=1")
@@ -80,8 +95,9 @@ class Bench:
                 return
 
     def kill(self, number=signal.SIGKILL):
+        fakekernel.dawdle()
         self.daemon.send_signal(number)
-        status = self.daemon.wait(20)
+        status = self.daemon.wait(fakekernel.PATIENCE)
         self.daemon = None
         return status
 
@@ -104,13 +120,24 @@ class Bench:
         try:
             with open(f"{self.root}/run/devices/pci@{device}.json") as f:
                 return json.load(f)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def is_in_state(self, state, device=DEV):
+        """What the daemon has done is told first, and then written."""
+        return (self.state(device) or {}).get("state") == state
+
+    def wait_state(self, state, device=DEV):
+        """Waits until the record of the device on disk says @state."""
+        self.kernel.wait(lambda: self.is_in_state(state, device), f"the record of {device} to be {state}")
+
+    def wait_step(self, step, device=DEV):
+        """Waits until the record of the device on disk says that @step runs."""
+        self.kernel.wait(lambda: (self.state(device) or {}).get("step") == step, f"a record of {step} of {device}")
+
     def ctl(self, *args, status=0):
-        done = subprocess.run(
-            [f"{BINARIES}/smmu-rasctl", *args], env=self.env, capture_output=True, text=True, timeout=20
-        )
+        command = [f"{BINARIES}/smmu-rasctl", *args]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=2 * fakekernel.PATIENCE)
         equal(done.returncode, status, f"exit status of smmu-rasctl {' '.join(args)}: {done.stderr}")
         return done
 
@@ -122,7 +149,10 @@ class Bench:
             self.kill()
         self.kernel.stop()
         self.notify.close()
-        shutil.rmtree(self.root)
+        # Programs that a worker had started may just be writing their last word.
+        end = time.monotonic() + fakekernel.PATIENCE
+        while os.path.exists(self.root):
+            shutil.rmtree(self.root, ignore_errors=time.monotonic() < end)
 
 
 TESTS = []
@@ -134,7 +164,31 @@ def test(function):
     return function
 
 
+def alive(pid):
+    """Nobody may have buried it yet."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def stop(pid):
+    """Stops a process. It is not true that it stands still when kill(2) has returned."""
+    os.kill(pid, signal.SIGSTOP)
+    end = time.monotonic() + fakekernel.PATIENCE
+    while True:
+        with open(f"/proc/{pid}/stat") as f:
+            if f.read().rpartition(")")[2].split()[0] == "T":
+                return
+        check(time.monotonic() < end, f"process {pid} does not stop")
+
+
 def recovered(bench, device, count=1):
+    """Waits for the end of a recovery: it is told first, and then written, unless nothing is kept or can be written."""
     bench.wait_record(RECOVERED, device.name, count)
+    bench.kernel.wait(
+        lambda: bench.is_in_state("idle", device.name) or not bench.state(device.name), f"the record of {device.name}"
+    )
     equal(device.state, ACTIVE, "state")
     equal(device.driver, device.home, "driver")

@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import threading
+import time
 
+from fakekernel import PATIENCE
 from lib.bench import BINARIES, check
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -69,7 +71,7 @@ class Lines:
                 self.lines.append(line.rstrip("\n"))
                 self.changed.notify_all()
 
-    def wait(self, predicate, what, timeout=20):
+    def wait(self, predicate, what, timeout=PATIENCE):
         with self.changed:
             check(self.changed.wait_for(lambda: predicate(self.lines), timeout), f"{what}; read: {self.lines[-20:]}")
 
@@ -122,11 +124,12 @@ class Bus:
     def command(self, *args, user=False):
         # Without root there is only one user, who is not root.
         other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if user and os.geteuid() == 0 else []
-        return [*other, "busctl", f"--address={self.address}", "--json=short", *args]
+        patience = f"--timeout={2 * PATIENCE:.0f}"
+        return [*other, "busctl", f"--address={self.address}", "--json=short", patience, *args]
 
     def busctl(self, *args, error=None, user=False):
         """Runs busctl; returns what it printed. With @error, it has to fail and say that."""
-        done = subprocess.run(self.command(*args, user=user), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(self.command(*args, user=user), capture_output=True, text=True, timeout=3 * PATIENCE)
         if error:
             check(done.returncode != 0 and error in done.stderr, f"{args}: {error!r} is not in {done.stderr!r}")
             return done.stderr
@@ -146,6 +149,18 @@ class Bus:
         answer = self.call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", **how)
         return answer["data"][0]
 
+    def objects_once(self, wanted):
+        """Asks until there are those that are @wanted, or nobody has patience any more."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                objects, why = self.objects(), ""
+            except AssertionError as e:
+                objects, why = {}, str(e)
+            if wanted(objects):
+                return objects
+            check(time.monotonic() < end, f"{len(objects)} objects {why}")
+
     def on_bus(self):
         return NAME in self.busctl("call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
                                    "ListNames")
@@ -163,7 +178,8 @@ class Bus:
         monitor = Lines(self.command("monitor", *matches), stderr=subprocess.STDOUT)
         self.monitors.append(monitor)
         # Only what it has read shows that it listens.
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             self.busctl("emit", "/", probe, "Ready")
             with monitor.changed:
                 if monitor.changed.wait_for(lambda: any(probe in line for line in monitor.lines), 0.1):

@@ -6,7 +6,8 @@ import shutil
 import struct
 
 import fakekernel
-from lib.bench import equal
+from lib.bench import DEV, QUICK, alive, check, equal
+from lib.messages import ISOLATED
 
 
 def replace(b, old, driver="newdrv"):
@@ -17,6 +18,31 @@ def replace(b, old, driver="newdrv"):
         new = b.kernel.add(old.name, driver=driver)
         new.write("revision", "0x02")
         return new
+
+
+def give_up(b, name=DEV, driver="virtio-pci", **policy):
+    """A device that is isolated, since none of its resets helps."""
+    b.policy(**{"attempts": 1, "backoff": QUICK, **policy})
+    device = b.kernel.add(name, driver=driver)
+    device.reset_result = 25
+    b.start()
+    b.kernel.fence(name)
+    b.wait_record(ISOLATED, name)
+    b.wait_state("isolated", name)
+    return device
+
+
+def killed_in(b, step):
+    """The daemon is killed in a step of a recovery, and its worker with it. Returns the device and what holds it."""
+    device = b.kernel.add(DEV)
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/{step}")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(), step)
+    worker = b.state()["worker"]
+    b.kill()
+    b.kernel.wait(lambda: not alive(worker), "the end of the worker")
+    return device, hold
 
 
 def untouched(new):

@@ -11,6 +11,7 @@ import subprocess
 import termios
 import threading
 
+from fakekernel import PATIENCE
 from lib.bench import BINARIES, check
 
 FOLDER = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../daemon/completions"))
@@ -74,7 +75,8 @@ class Shell:
     def _line(self, what):
         text = b""
         while not text.endswith(b"\n"):
-            check(select.select([self.lines], [], [], 60)[0], f"{what}: nothing came; on the terminal: {self.output!r}")
+            readable = select.select([self.lines], [], [], PATIENCE)[0]
+            check(readable, f"{what}: nothing came; on the terminal: {self.output!r}")
             text += os.read(self.lines, 4096)
         return text.decode().rstrip("\n")
 
