@@ -3,13 +3,13 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 
 import fakekernel
 from fakekernel import ACTIVE, FENCED
-from lib.bench import BINARIES, DEFAULT_STEPS, DEV, QUICK, TESTS, check, equal, recovered, test
+from lib.bench import BINARIES, DEFAULT_STEPS, DEV, QUICK, TESTS, alive, check, equal, recovered, test
+from lib.machine import give_up, killed_in
 from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, RECOVERED
 
 
@@ -66,7 +66,7 @@ def killed_after_a_reset_in_place(b):
     b.kill()
     equal(device.read("reset_method"), "bus", "reset_method")
     b.start()
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the end of the story")
+    b.wait_state("idle")
     equal(device.read("reset_method"), "flr bus", "reset_method")
     equal(b.steps().count("reset"), 1, "resets")
 
@@ -74,15 +74,8 @@ def killed_after_a_reset_in_place(b):
 @test
 def killed_in_the_last_attempt_is_isolated(b):
     b.policy(attempts=1)
-    device = b.kernel.add(DEV)
-    b.start()
-    hold = b.kernel.hold(f"{DEV}/reset")
-    b.kernel.fence(DEV)
-    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    worker = b.state()["worker"]
-    b.kill()
     # A worker that is still ending would be waited for, which is another way to the same end.
-    b.kernel.wait(lambda: not os.path.exists(f"/proc/{worker}"), "the end of the worker")
+    device, _ = killed_in(b, "reset")
     b.start()
     record = b.wait_record(ISOLATED)
     check("1 attempt" in record["MESSAGE"], record["MESSAGE"])
@@ -102,7 +95,7 @@ def a_torn_record_is_set_aside_with_a_word(b):
     check(any("it is damaged" in r["MESSAGE"] for r in b.kernel.journal), "a message")
     with open(f"{b.root}/run/devices/pci@{DEV}.json.bad") as f:
         equal(f.read(), '{"version": 1, "bus": "pc', "what was in it")
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "a record of its own")
+    b.wait_state("idle")
 
 
 @test
@@ -136,8 +129,8 @@ def recovers_without_a_run_to_write_to(b):
     equal(len(complaints(b)), 1, "complaints")
     # What is known is on disk as soon as that can be.
     os.unlink(f"{b.root}/run/devices")
-    b.kernel.wait(lambda: (b.state(other.name) or {}).get("state") == "isolated", "the record of the isolated one")
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record of the recovered one")
+    b.wait_state("isolated", other.name)
+    b.wait_state("idle")
     b.kernel.wait(
         lambda: any("can be written again" in r["MESSAGE"] for r in b.kernel.journal), "the end of it is told"
     )
@@ -167,7 +160,7 @@ def a_driver_override_of_any_bytes_survives_a_kill(b):
     equal((state["state"], state["prepared"], state["driver"]), ("running", True, device.home), "the record")
     equal(state["driver_override"], r"\xff\\xfe", "driver_override on disk")
     b.kill()
-    b.kernel.wait(lambda: not os.path.exists(f"/proc/{state['worker']}"), "the end of the worker")
+    b.kernel.wait(lambda: not alive(state["worker"]), "the end of the worker")
     b.kernel.release(hold)
     b.start()
     recovered(b, device)
@@ -188,11 +181,11 @@ def a_record_that_cannot_be_written_is_in_nobodys_way(b):
     b.wait_record(ISOLATED)
     b.kernel.fence(other.name)
     b.wait_record(ISOLATED, other.name)
-    b.kernel.wait(lambda: (b.state(other.name) or {}).get("state") == "isolated", "the record of the other one")
+    b.wait_state("isolated", other.name)
     equal(b.state(), None, "the record that cannot be written")
     equal(len(complaints(b)), 1, "complaints")
     os.rmdir(f"{b.root}/run/devices/pci@{DEV}.json.new")
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "the record")
+    b.wait_state("isolated")
     equal(len(complaints(b)), 1, "complaints")
 
 
@@ -203,7 +196,7 @@ def a_restart_applies_a_changed_policy(b):
         device = b.kernel.add(DEV) if action == "isolate" else device
         b.start()
         b.kernel.fence(DEV)
-        b.kernel.wait(lambda left=left: (b.state() or {}).get("state") == left, "what policy says")
+        b.wait_state(left)
         b.kill()
         n = len(b.kernel.records(RECOVERED))
         b.policy(action="recover")
@@ -215,13 +208,7 @@ def a_restart_applies_a_changed_policy(b):
 
 @test
 def a_restart_does_not_try_again_what_has_failed(b):
-    b.policy(attempts=1)
-    device = b.kernel.add(DEV)
-    device.reset_result = 25
-    b.start()
-    b.kernel.fence(DEV)
-    b.wait_record(ISOLATED)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "the record")
+    device = give_up(b)
     b.kill()
     device.reset_result = 0
     n = len(b.steps())
@@ -242,7 +229,7 @@ def a_device_that_is_away_is_written_after_a_take_over(b):
     device.lost = True
     b.start()
     b.kernel.fence(DEV)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "backoff", "the end of the first attempt")
+    b.wait_state("backoff")
     b.kill()
     old = subprocess.Popen(["sleep", "1000"])
     try:
@@ -256,23 +243,18 @@ def a_device_that_is_away_is_written_after_a_take_over(b):
     finally:
         old.kill()
         old.wait()
-    b.kernel.wait(lambda: b.state()["state"] == "backoff", "a record of this daemon")
+    b.wait_state("backoff")
 
 
 @test
 def the_last_story_is_remembered(b):
     b.policy(attempts=2, backoff=QUICK)
     device = b.kernel.add(DEV)
-    device.reset_result = 25
+    device.failures = 1
     b.start()
-    hold = b.kernel.hold(f"{DEV}/reset")
     b.kernel.fence(DEV)
-    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    b.kernel.release(hold)
     b.wait_record(ATTEMPT_FAILED)
-    device.reset_result = 0
     recovered(b, device)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the end of the story")
     b.kill()
     b.start()
     record = b.state()
@@ -301,7 +283,7 @@ def stop_lets_a_recovery_end(b):
     b.daemon.send_signal(signal.SIGTERM)
     b.wait_notify("STOPPING=1")
     b.kernel.release(hold)
-    equal(b.daemon.wait(20), 0, "exit status")
+    equal(b.daemon.wait(fakekernel.PATIENCE), 0, "exit status")
     b.daemon = None
     recovered(b, device)
 
@@ -309,6 +291,6 @@ def stop_lets_a_recovery_end(b):
 @test
 def only_one_daemon(b):
     b.start()
-    second = subprocess.run([f"{BINARIES}/smmu-rasd"], env=b.env, timeout=20, check=False)
+    second = subprocess.run([f"{BINARIES}/smmu-rasd"], env=b.env, timeout=fakekernel.PATIENCE, check=False)
     equal(second.returncode, 1, "exit status")
     b.kernel.wait(lambda: any("Another smmu-rasd" in r["MESSAGE"] for r in b.kernel.journal), "a message")

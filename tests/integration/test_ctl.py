@@ -37,7 +37,7 @@ def ctl_list_and_show(b):
     equal(listed["devices"][0]["stream_ids"], [0x100, 0x101], "stream_ids")
     hold = b.kernel.hold(f"{DEV}/unbind")
     b.start()
-    b.kernel.wait(lambda: b.state() and b.state()["step"] == "unbind", "an unbind")
+    b.wait_step("unbind")
     shown = json.loads(b.ctl("show", "--json", "01:00.0").stdout)
     equal(shown["recovery"]["state"], "running", "recovery")
     equal(shown["recovery"]["step"], "unbind", "step")
@@ -59,7 +59,7 @@ def ctl_monitor(b):
     for args in ([], ["--json"]):
         dumps = b.kernel.dumps
         monitor = subprocess.Popen(
-            ["timeout", "60", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE, text=True
+            ["timeout", "600", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE, text=True
         )
         b.kernel.wait(
             lambda: any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()) and b.kernel.dumps > dumps,

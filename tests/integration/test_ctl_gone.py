@@ -7,8 +7,8 @@ import shutil
 import signal
 
 import fakekernel
-from lib.bench import DEV, QUICK, check, equal, recovered, test
-from lib.machine import replace
+from lib.bench import DEV, check, equal, recovered, test
+from lib.machine import give_up, replace
 from lib.messages import ISOLATED
 from lib.schema import conforms
 
@@ -25,6 +25,12 @@ def wait_kept(b, n=1):
     b.kernel.wait(lambda: len(kept(b)) == n and not any(f.endswith(".new") for f in kept(b)), f"{n} that are gone")
 
 
+def wait_gone(b):
+    """It is first written that the device is gone, and then what was known before is dropped."""
+    wait_kept(b)
+    b.kernel.wait(lambda: b.state() is None, "the end of its record")
+
+
 def pull_out(b, device):
     """The kernel's directory of it goes as well, which the fake kernel leaves for devices that come back."""
     b.kernel.remove(device.name)
@@ -32,21 +38,14 @@ def pull_out(b, device):
 
 
 def isolated(b, name=DEV):
-    b.policy(attempts=2, backoff=QUICK)
-    device = b.kernel.add(name, driver="nvme")
-    device.reset_result = 25
-    b.start()
-    b.kernel.fence(name)
-    b.wait_record(ISOLATED, name)
-    b.kernel.wait(lambda: (b.state(name) or {}).get("state") == "isolated", "isolation")
-    return device
+    return give_up(b, name, driver="nvme", attempts=2)
 
 
 @test
 def a_device_that_was_pulled_out_is_told_of(b):
     device = isolated(b)
     pull_out(b, device)
-    wait_kept(b)
+    wait_gone(b)
     text = b.ctl("list").stdout
     line = text.splitlines()[1].split()
     equal(line[:2] + line[3:6], [DEV, "removed", "atc-timeout", "(nvme)", "2"], text)
@@ -90,13 +89,12 @@ def one_that_is_pulled_out_of_its_recovery_is_told_of(b):
     b.start()
     b.kernel.fence(DEV)
     check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    b.kernel.wait(lambda: b.state() and b.state()["step"] == "reset", "the record")
+    b.wait_step("reset")
     with b.kernel.lock:
         # The worker is killed in its write, which never happens.
         b.kernel.holds.remove(hold)
         pull_out(b, device)
-    wait_kept(b)
-    b.kernel.wait(lambda: b.state() is None, "the end of the worker")
+    wait_gone(b)
     check("reset was running" in b.ctl("list").stdout, b.ctl("list").stdout)
 
 
@@ -106,7 +104,7 @@ def one_that_left_while_no_daemon_ran_is_told_of(b):
     b.kill()
     pull_out(b, device)
     b.start()
-    wait_kept(b)
+    wait_gone(b)
     check("was given up, failed: reset: " in b.ctl("list").stdout, b.ctl("list").stdout)
 
 
@@ -116,7 +114,7 @@ def who_is_well_leaves_without_a_word(b):
     b.start()
     b.kernel.fence(DEV)
     recovered(b, device)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record")
+    b.wait_state("idle")
     b.kill()
     pull_out(b, device)
     b.start()
@@ -148,6 +146,7 @@ def no_more_are_kept_than_people_read(b):
     b.kernel.wait(lambda: f"pci@{devices[-1].name}.json" in kept(b), "the last one")
     wait_kept(b, GONE_MAX)
     check(f"pci@{devices[0].name}.json" not in kept(b), "the first one")
+    b.kernel.wait(lambda: not os.listdir(f"{b.root}/run/devices"), "the end of all records")
     # What is too old is not shown, and goes with the next daemon.
     for name in kept(b):
         with open(f"{b.root}/run/gone/{name}") as f:

@@ -6,7 +6,7 @@ import os
 
 import fakekernel
 from lib.bench import DEV, QUICK, check, equal, recovered, test
-from lib.machine import add_disk
+from lib.machine import add_disk, give_up
 from lib.messages import ISOLATED, PROTECTED
 from lib.terminal import on_terminal
 
@@ -34,9 +34,8 @@ def many_troubles(b):
         b.wait_record(record, f"0000:0{number}:00.0")
     b.kernel.fence("0000:04:00.0")
     check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    b.kernel.wait(
-        lambda: b.state("0000:03:00.0")["state"] == "isolated" and b.state("0000:04:00.0")["step"] == "reset", "records"
-    )
+    b.wait_state("isolated", "0000:03:00.0")
+    b.wait_step("reset", "0000:04:00.0")
     return hold
 
 
@@ -140,7 +139,7 @@ def all_is_well_only_when_it_is(b):
     b.policy()
     b.kernel.fence(DEV)
     recovered(b, device)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record")
+    b.wait_state("idle")
     check(f"{DEV} (virtio-pci) " in b.ctl().stdout, b.ctl().stdout)
     equal(b.ctl("--no-legend").stdout, "", "lines for programs")
     check("recovered" in b.ctl("--all", "--no-legend").stdout, "all")
@@ -211,13 +210,7 @@ def a_stopped_daemon_hides_nothing(b):
 
 @test
 def a_record_does_not_drive_the_terminal(b):
-    b.policy(attempts=1)
-    device = b.kernel.add(DEV)
-    device.reset_result = 25
-    b.start()
-    b.kernel.fence(DEV)
-    b.wait_record(ISOLATED)
-    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record")
+    give_up(b)
     b.kill()
     record = b.state()
     for key in ("note", "driver"):
@@ -240,7 +233,7 @@ def status_while_a_device_is_recovered(b):
     b.start()
     b.kernel.fence(DEV)
     check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    b.kernel.wait(lambda: b.state() and b.state()["step"] == "reset", "the record")
+    b.wait_step("reset")
     check("1 device is being recovered" in b.ctl("status", status=10).stdout, "status")
     b.kernel.release(hold)
     recovered(b, device)
@@ -254,6 +247,6 @@ def a_device_that_no_database_knows_is_told_of(b):
     device.write("device", "0xfffe")
     b.start()
     b.kernel.fence(DEV)
-    b.kernel.wait(lambda: b.state() and b.state()["state"] == "ignored", "the record")
+    b.wait_state("ignored")
     equal([each["device"] for each in json.loads(b.ctl("list", "--json").stdout)["devices"]], [DEV], "the list")
     equal(b.ctl("show", DEV).returncode, 0, "exit status of show")

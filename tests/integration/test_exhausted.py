@@ -33,7 +33,7 @@ def the_last_resort_is_tried_once(b):
         equal(f.read(), "tried\n", "the last resort")
     equal(b.steps().count("reset"), 2, "resets")
     equal([r["SMMU_RAS_ATTEMPT"] for r in b.kernel.records(BEGUN)], ["1", "2"], "attempts")
-    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record")
+    b.wait_state("isolated")
     check(b.state()["last_resort"], "it is in the record")
     # Nor by the next daemon.
     b.kill()
@@ -68,7 +68,7 @@ def killed_in_the_preparations_of_the_last_resort(b):
     b.start()
     b.kernel.fence(DEV)
     b.wait_record(ISOLATED)
-    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record")
+    b.wait_state("isolated")
     b.kill()
     n = len(b.steps())
     b.file(f"run/devices/pci@{DEV}.json", json.dumps(dict(b.state(), state="running", begun=False, left=0)))

@@ -2,13 +2,12 @@
 """More events than anybody can read: bounded memory, no state lost, and recoveries have their turns."""
 
 import itertools
-import os
 import signal
 import time
 
 import fakekernel
 from fakekernel import ACTIVE, FENCED
-from lib.bench import DEV, check, equal, recovered, test
+from lib.bench import DEV, check, equal, recovered, stop, test
 from lib.messages import EVENTS_LOST, RECOVERED
 
 DEVICES = 500
@@ -21,6 +20,7 @@ class Flood:
     def __init__(self, b):
         self.b = b
         b.kernel.room = ROOM
+        b.hurry()
         b.policy([{"match": {"address": DEV}, "rate_limit": False}, {"match": {}, "action": "ignore"}])
         self.device = b.kernel.add(DEV)
         self.devices = [b.kernel.add(f"0000:{16 + i // 8:02x}:{i % 8:02x}.0") for i in range(DEVICES)]
@@ -50,9 +50,7 @@ class Flood:
     def overflow(self):
         """Pours while the daemon does not read at all, so that most of it is lost."""
         kernel = self.b.kernel
-        self.b.daemon.send_signal(signal.SIGSTOP)
-        # It is not true that a signal is there when kill(2) has returned.
-        os.waitid(os.P_PID, self.b.daemon.pid, os.WSTOPPED | os.WNOWAIT)
+        stop(self.b.daemon.pid)
         self.pour(EVENTS)
         equal(kernel.overruns, 1, "how often it was said that the socket is full")
         self.b.daemon.send_signal(signal.SIGCONT)

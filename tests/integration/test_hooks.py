@@ -5,9 +5,9 @@ import os
 import signal
 
 import fakekernel
-from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.bench import DEV, QUICK, alive, check, equal, recovered, test
 from lib.messages import ATTEMPT_FAILED, BEGUN, ISOLATED, POLICY_REFUSED
-from test_steps import dead, said, script
+from test_steps import said, script
 
 OTHER = "0000:02:00.0"
 
@@ -113,17 +113,17 @@ def a_hook_that_stops_all_attempts_stops_the_last_resort_too(b):
 def a_hook_that_hangs_is_killed(b):
     hang = script(b, "hang", f"sleep 1000 &\necho $! >> {b.root}/children\nwait\n")
     b.policy(
-        hooks={"before": [{"exec": [hang], "timeout": "1s"}], "after": [{"exec": [hang], "timeout": "1s"}]}
+        hooks={"before": [{"exec": [hang], "timeout": "3s"}], "after": [{"exec": [hang], "timeout": "3s"}]}
     )
     device = b.kernel.add(DEV)
     b.start()
     b.kernel.fence(DEV)
     recovered(b, device)
-    b.kernel.wait(lambda: len(said(b, "has not ended after 1s and was killed")) == 2, "two warnings")
+    b.kernel.wait(lambda: len(said(b, "has not ended after 3s and was killed")) == 2, "two warnings")
     with open(f"{b.root}/children") as f:
         children = [int(line) for line in f]
     equal(len(children), 2, "children")
-    b.kernel.wait(lambda: all(dead(pid) for pid in children), "the end of what they left running")
+    b.kernel.wait(lambda: not any(alive(pid) for pid in children), "the end of what they left running")
 
 
 @test
@@ -139,7 +139,7 @@ def the_next_recovery_waits_for_hooks_but_not_others(b):
     b.kernel.fence(DEV)
     b.kernel.fence(OTHER)
     recovered(b, other)
-    b.kernel.wait(lambda: b.state()["state"] == "queued", "the record of who waits")
+    b.wait_state("queued")
     equal(len(b.kernel.records(BEGUN, DEV)), 1, "recoveries that have begun")
     b.file("go", "")
     recovered(b, device, 2)

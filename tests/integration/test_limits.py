@@ -5,10 +5,11 @@ import os
 import resource
 import signal
 
-import fakekernel
 from fakekernel import FENCED
 from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.machine import killed_in
 from lib.messages import ISOLATED, POLICY_LOADED, RECOVERED
+from test_metrics import wait_for
 
 
 @test
@@ -51,14 +52,7 @@ def a_reload_does_not_lift_the_rate_limit(b):
 @test
 def a_new_fence_after_a_restart_has_all_its_attempts(b):
     b.policy(attempts=1)
-    device = b.kernel.add(DEV)
-    b.start()
-    hold = b.kernel.hold(f"{DEV}/reset")
-    b.kernel.fence(DEV)
-    check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
-    worker = b.state()["worker"]
-    b.kill()
-    b.kernel.wait(lambda: not os.path.exists(f"/proc/{worker}"), "the end of the worker")
+    device, hold = killed_in(b, "reset")
     b.kernel.release(hold)
     b.kernel.fence(DEV)
     b.start()
@@ -73,6 +67,8 @@ def no_descriptors_for_a_worker_cost_no_attempt(b):
     # The descriptor for the event loop's timers is there from the first recovery on.
     b.kernel.fence(DEV)
     recovered(b, device)
+    # What it opens for a moment, to write a file, is not among those that are always open.
+    wait_for(b, 'smmu_ras_recoveries_total{result="recovered"}', 1)
     open_fds = {int(fd) for fd in os.listdir(f"/proc/{b.daemon.pid}/fd")}
     used = next(n for n in range(1024) if n not in open_fds)
     before = resource.prlimit(b.daemon.pid, resource.RLIMIT_NOFILE)

@@ -141,7 +141,7 @@ def node_problem_detector_hears_of_isolation(b):
     equal([npd("devices"), npd("daemon")], [0, 0], "while all is well")
     b.kernel.fence(DEV)
     b.wait_record(ISOLATED)
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "isolated", "isolation")
+    b.wait_state("isolated")
     equal([npd("devices"), npd("daemon")], [1, 0], "with an isolated device")
     env["SMMU_RASCTL"] = "/nowhere"
     equal(npd("devices"), 2, "without smmu-rasctl")

@@ -19,7 +19,7 @@ def the_driver_that_the_operator_bound_stays(b):
     b.wait_record(ISOLATED)
     n = len(b.steps())
     mend_by_hand(b, device, "vfio-pci")
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the end of the story")
+    b.wait_state("idle")
     equal(device.driver, "vfio-pci", "driver")
     equal(device.read("driver_override"), "vfio-pci", "driver_override")
     equal(b.steps()[n:], [], "steps")
@@ -55,7 +55,7 @@ def unfenced_in_the_queue_only_gets_its_driver(b):
     b.wait_record(FENCED_ID, other.name)
     b.kernel.release(first)
     check(second.arrived.wait(fakekernel.PATIENCE), "a reset of the other one")
-    b.kernel.wait(lambda: b.state(device.name)["state"] == "queued", "its turn to come")
+    b.wait_state("queued", device.name)
     n = len(b.steps(device.name))
     with b.kernel.lock:
         b.kernel._sanitize(device)

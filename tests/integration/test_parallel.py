@@ -56,7 +56,7 @@ def many_devices_in_parallel(b):
     for device in devices:
         b.kernel.fence(device.name)
     # All of them are in their resets at the same time.
-    b.kernel.wait(lambda: len(hold.waiting) == 64, "64 resets at once", 60)
+    b.kernel.wait(lambda: len(hold.waiting) == 64, "64 resets at once")
     b.kernel.release(hold)
     for device in devices:
         recovered(b, device)

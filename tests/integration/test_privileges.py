@@ -7,7 +7,7 @@ import signal
 import socket
 
 import fakekernel
-from lib.bench import DEV, QUICK, check, equal, recovered, test
+from lib.bench import DEV, QUICK, alive, check, equal, recovered, stop, test
 from lib.messages import ISOLATED, POLICY_LOADED
 
 CAP_NET_ADMIN = 1 << 12
@@ -23,13 +23,6 @@ def status(pid):
 def command(pid):
     with open(f"/proc/{pid}/cmdline") as f:
         return f.read().rstrip("\0")
-
-
-def dead(pid):
-    try:
-        return status(pid)["State"].startswith("Z")
-    except FileNotFoundError:
-        return True
 
 
 def said(b, words):
@@ -82,6 +75,7 @@ def each_process_says_what_it_is(b):
 @test
 def the_spawner_holds_nothing_of_the_daemons(b):
     b.start()
+    # It has answered a request before the daemon was ready, and so has come to its loop.
     where = f"/proc/{b.spawner()}/fd"
     held = sorted(os.readlink(f"{where}/{fd}").split(":")[0] for fd in os.listdir(where) if int(fd) > 2)
     # Neither the lock on /run/smmu-rasd nor a socket of the kernel's events: requests, and ends of workers.
@@ -104,7 +98,7 @@ def the_daemon_writes_to_its_own_directory_only(b):
     b.kernel.wait(lambda: said(b, "Cannot write to /run/smmu-rasd: Permission denied"), "a complaint")
     equal(os.listdir(f"{b.root}/elsewhere"), [], "what it wrote elsewhere")
     os.unlink(f"{b.root}/run/devices")
-    b.kernel.wait(lambda: (b.state() or {}).get("state") == "idle", "the record")
+    b.wait_state("idle")
 
 
 @test
@@ -115,9 +109,8 @@ def without_its_spawner_the_daemon_ends_and_the_next_one_goes_on(b):
     spawner = b.spawner()
     os.kill(spawner, signal.SIGKILL)
     equal(b.daemon.wait(fakekernel.PATIENCE), 1, "exit status")
-    check(said(b, f"spawner of workers (process {spawner}) has died"), "what it says")
-    check(dead(spawner), "the spawner")
-    b.kernel.wait(lambda: dead(worker), "the end of the worker")
+    b.kernel.wait(lambda: said(b, f"spawner of workers (process {spawner}) has died"), "what it says")
+    b.kernel.wait(lambda: not alive(spawner) and not alive(worker), "the end of both")
     # It is not taken for a reset that failed.
     equal([r for r in b.kernel.journal if "failed" in r["MESSAGE"]], [], "failures")
     b.kernel.release(hold)
@@ -133,7 +126,7 @@ def spawner_and_workers_die_with_the_daemon(b):
     hold, worker = hold_a_worker(b, device)
     spawner = b.spawner()
     b.kill()
-    b.kernel.wait(lambda: dead(spawner) and dead(worker), "the end of both")
+    b.kernel.wait(lambda: not alive(spawner) and not alive(worker), "the end of both")
     b.kernel.release(hold)
 
 
@@ -185,10 +178,12 @@ def is_a_job(b, end, size):
         return False
     n = len(b.kernel.journal)
     end.send(b"\x01" + bytes(size - 1))
-    b.kernel.wait(lambda: len(b.kernel.journal) > n, "a refusal")
-    message = b.kernel.journal[n]["MESSAGE"]
-    check("is refused" in message, message)
-    return message == "A worker is refused: n_steps of the request is not valid"
+
+    def refusals():
+        return [r["MESSAGE"] for r in b.kernel.journal[n:] if "is refused" in r["MESSAGE"]]
+
+    b.kernel.wait(refusals, "a refusal")
+    return refusals()[0] == "A worker is refused: n_steps of the request is not valid"
 
 
 def loaded(b, count):
@@ -204,11 +199,11 @@ def a_program_that_the_spawner_has_not_read_is_not_run(b):
     b.start()
     spawner = b.spawner()
     # What the daemon has read is not what the spawner is going to read.
-    os.kill(spawner, signal.SIGSTOP)
+    stop(spawner)
     b.policy(attempts=1, steps=[wanted, "reset"])
     b.daemon.send_signal(signal.SIGHUP)
     loaded(b, 2)
-    check(said(b, f"(process {spawner}) has not answered"), "what it says of the spawner")
+    b.kernel.wait(lambda: said(b, f"(process {spawner}) has not answered"), "what it says of the spawner")
     b.policy(attempts=1, steps=["reset"])
     os.kill(spawner, signal.SIGCONT)
     b.kernel.fence(DEV)
@@ -246,7 +241,7 @@ def a_spawner_that_stands_still_is_not_waited_for_twice(b):
     devices = [b.kernel.add(f"0000:0{i}:00.0") for i in range(1, 6)]
     b.start()
     spawner = b.spawner()
-    os.kill(spawner, signal.SIGSTOP)
+    stop(spawner)
     for device in devices:
         b.kernel.fence(device.name)
     b.kernel.wait(lambda: said(b, "has not answered"), "what it says of the spawner")

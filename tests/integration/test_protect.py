@@ -46,7 +46,7 @@ def a_terminal_is_not_driven_by_names(b):
     b.kernel.fence(DEV)
     record = b.wait_record(PROTECTED)
     check(r"/media/\x1b]0;x\x07\xff" in record["MESSAGE"], record["MESSAGE"])
-    b.kernel.wait(lambda: b.state() and b.state()["state"] == "isolated", "the record on disk")
+    b.wait_state("isolated")
     check(r"\x1b]0;x" in b.ctl("show", DEV).stdout, "the mount point")
     for args in (["\x1b[2J"], ["show", "\x1b[2J"], ["policy", "check", "/\x1b[2J"]):
         done = subprocess.run([f"{BINARIES}/smmu-rasctl", *args], env=b.env, capture_output=True)

@@ -81,11 +81,10 @@ def sanitized_before_the_start(b):
 def a_reset_that_fails_is_tried_again(b):
     b.policy(attempts=3, backoff=QUICK)
     device = b.kernel.add(DEV)
-    device.reset_result = 25
+    device.failures = 1
     b.start()
     b.kernel.fence(DEV)
     record = b.wait_record(ATTEMPT_FAILED)
-    device.reset_result = 0
     check("did not come back from its reset" in record["MESSAGE"], record["MESSAGE"])
     check("(tried: flr bus)" in record["MESSAGE"], record["MESSAGE"])
     recovered(b, device)
@@ -110,7 +109,7 @@ def isolated_when_exhausted(b):
     equal(b.steps().count("reset"), 2, "resets")
     equal(len(b.kernel.records(BEGUN)), 2, "attempts")
     # It stays isolated, whoever is started again.
-    b.kernel.wait(lambda: b.state()["state"] == "isolated", "the record on disk")
+    b.wait_state("isolated")
     b.kill()
     b.start()
     equal(b.state()["state"], "isolated", "state on disk")
@@ -213,12 +212,15 @@ def unfenced_without_its_driver_is_no_success(b):
     record = b.wait_record(ISOLATED)
     check("its driver is none, and was virtio-pci before" in record["MESSAGE"], record["MESSAGE"])
     check("not fenced, but has no driver" in record["MESSAGE"], record["MESSAGE"])
+    b.wait_state("isolated")
     check("no driver" in b.ctl().stdout and "(virtio-pci)" in b.ctl().stdout, "it is listed")
 
 
 @test
 def a_hanging_step_is_reported_once_and_tried_again(b):
-    b.policy(steps=["unbind", {"step": "reset", "timeout": "50ms"}, "bind"], backoff=QUICK)
+    # Later resets have as little time, and there are so many of them that one is quick enough.
+    steps = ["unbind", {"step": "reset", "timeout": "500ms"}, "bind"]
+    b.policy([{"match": {"address": DEV}, "steps": steps}], backoff=QUICK, attempts=1000)
     device = b.kernel.add(DEV)
     other = b.kernel.add("0000:02:00.0")
     b.start()
@@ -227,7 +229,7 @@ def a_hanging_step_is_reported_once_and_tried_again(b):
     check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
     record = b.wait_record(STUCK, DEV)
     equal(record["SMMU_RAS_STEP"], "reset", "step")
-    # Who prints it says "reset failed after 50ms:" before it.
+    # Who prints it says "reset failed after 500ms:" before it.
     b.kernel.wait(
         lambda: any(h["note"].startswith("it has not ended;") for h in b.state()["history"]), "the step in its history"
     )
@@ -235,4 +237,4 @@ def a_hanging_step_is_reported_once_and_tried_again(b):
     b.kernel.fence(other.name)
     recovered(b, other)
     recovered(b, device)
-    check(len(b.kernel.records(STUCK, DEV)) <= 2, "told once for each attempt")
+    check(len(b.kernel.records(STUCK, DEV)) <= len(b.kernel.records(BEGUN, DEV)), "told once for each attempt")

@@ -4,7 +4,7 @@
 import signal
 
 import fakekernel
-from lib.bench import DEFAULT_STEPS, DEV, QUICK, check, equal, recovered, test
+from lib.bench import DEFAULT_STEPS, DEV, QUICK, check, equal, recovered, stop, test
 from lib.machine import replace, untouched
 from lib.messages import ISOLATED, RECOVERED
 
@@ -34,7 +34,7 @@ def another_card_in_mid_recovery_owes_nothing_to_the_old_one(b):
     b.kernel.fence(DEV)
     check(hold.arrived.wait(fakekernel.PATIENCE), "a reset")
     # It reads of both at once, before the old worker can have ended.
-    b.daemon.send_signal(signal.SIGSTOP)
+    stop(b.daemon.pid)
     with b.kernel.lock:
         new = replace(b, old)
         b.kernel.fence(DEV)

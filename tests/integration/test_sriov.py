@@ -106,18 +106,16 @@ def fenced_virtual_functions_wait_for_their_physical_function(b):
 
 @test
 def in_place_the_virtual_functions_come_after_it(b):
-    b.policy([{"match": {"driver": "igb"}, "steps": ["reset"]}], protect=False, backoff=QUICK)
+    b.policy([{"match": {"driver": "igb"}, "steps": ["reset"]}], protect=False, backoff=QUICK, attempts=3)
     pf = network_card(b)
     vf = b.kernel.devices[VFS[3]]
-    pf.reset_result = 25
+    pf.failures = 2
     b.start()
     with b.kernel.lock:
         b.kernel.fence(vf.name)
         b.kernel.fence(DEV)
     b.wait_record(FENCED_ID, DEV)
     # As long as the PF fails, the VF is not begun with; its first attempt may have come before the PF's fence.
-    b.kernel.wait(lambda: b.steps().count("reset") >= 2, "two resets of the PF")
-    pf.reset_result = 0
     recovered(b, pf)
     recovered(b, vf)
     order = [name for name, what in b.kernel.writes if name in (DEV, vf.name) and what == "reset"]

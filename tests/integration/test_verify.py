@@ -7,6 +7,9 @@ import fakekernel
 from lib.bench import DEV, QUICK, check, equal, recovered, test
 from lib.messages import ATTEMPT_FAILED, ISOLATED, RECOVERED, STEP_DONE, STEP_FAILED
 
+# Only what is going to fail has little time: the other steps may take theirs.
+QUICK_VERIFY = {"step": "verify", "timeout": "4s"}
+
 
 def disk(b):
     device = b.kernel.add(DEV, driver="nvme")
@@ -30,7 +33,7 @@ def a_disk_that_is_back_is_recovered(b):
 
 @test
 def a_disk_that_does_not_come_back_is_no_success(b):
-    b.policy(attempts=2, backoff=QUICK, step_timeout="1s")
+    b.policy(attempts=2, backoff=QUICK, steps=["unbind", "reset", "reattach", "bind", QUICK_VERIFY])
     device = disk(b)
     device.barren = True
     b.start()
@@ -39,6 +42,31 @@ def a_disk_that_does_not_come_back_is_no_success(b):
     check("it has 0 disks, and had 1 before" in record["MESSAGE"], record["MESSAGE"])
     equal(len(b.kernel.records(STEP_FAILED)), 2, "failed steps")
     check(not b.kernel.records(RECOVERED), "not recovered")
+
+
+@test
+def the_rest_of_an_attempt_has_as_much_time(b):
+    """What is left to do of an attempt that was cut off are the rule's own bind and verify, with their timeouts."""
+    slow = [{"step": "bind", "timeout": "2h"}, {"step": "verify", "timeout": "1h"}]
+    b.policy(steps=["unbind", "reset", "reattach", *slow])
+    device = disk(b)
+    device.barren = True
+    b.start()
+    hold = b.kernel.hold(f"{DEV}/bind")
+    b.kernel.fence(DEV)
+    check(hold.arrived.wait(), "a bind")
+    b.kill()
+    b.kernel.wait(lambda: not hold.waiting, "the end of the worker")
+    b.start()
+    b.kernel.wait(lambda: hold.waiting, "another bind")
+
+    def minutes_left():
+        return (b.state()["next"] - b.state()["since"]) / 60e6
+
+    check(minutes_left() > 60, f"the bind may take {minutes_left()} minutes")
+    b.kernel.release(hold)
+    b.wait_step("verify")
+    check(30 < minutes_left() <= 61, f"the verify may take {minutes_left()} minutes")
 
 
 @test
@@ -63,11 +91,10 @@ def a_disk_that_takes_its_time_is_waited_for(b):
 
 @test
 def a_virtio_device_that_has_failed_is_no_success(b):
-    b.policy(attempts=1, step_timeout="1s")
+    b.policy(attempts=1, steps=["reset", QUICK_VERIFY])
     device = b.kernel.add(DEV)
     device.has("virtio0", "virtio", {"status": "0x0000000f"})
     os.symlink("/sys/bus/virtio/drivers/virtio_net", f"{device.path}/virtio0/driver")
-    b.policy([{"match": {}, "steps": ["reset"], "attempts": 1, "step_timeout": "1s"}])
     b.start()
     hold = b.kernel.hold(f"{DEV}/reset")
     b.kernel.fence(DEV)
