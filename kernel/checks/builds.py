@@ -10,11 +10,13 @@ from workshop.run import output
 from workshop.ui import Failure
 
 from . import sparse as checker
-from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, sources_for, targets_for
+from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, sources_for, targets_for, touched_objects
 
 TESTBED = "testbed.config"
-DEBUGGING = ["CONFIG_IOMMU_DEBUGFS=y", "CONFIG_FAULT_INJECTION=y", "CONFIG_FAULT_INJECTION_DEBUG_FS=y",
-             "CONFIG_FAIL_IOMMU_ATC_INV=y", "CONFIG_FAIL_PCI_RESET=y"]
+# What the test bed has no use for, and the series touches
+MORE = ["CONFIG_IOMMU_DEBUGFS=y", "CONFIG_FAULT_INJECTION=y", "CONFIG_FAULT_INJECTION_DEBUG_FS=y",
+        "CONFIG_FAIL_IOMMU_ATC_INV=y", "CONFIG_FAIL_PCI_RESET=y", "CONFIG_TEGRA241_CMDQV=y",
+        "CONFIG_EFI=y", "CONFIG_ACPI=y"]
 # Without NET or PCI some options of testbed.config cannot be; they are not what the variant is about.
 VARIANTS = {
     "pci": ("PCI", ["CONFIG_PCI=n"]),
@@ -36,7 +38,7 @@ def lines(name):
 
 def arm64(series, name="arm64", **options):
     objects = Objects(series, name, **options)
-    return objects, lambda: objects.configure(lines(TESTBED) + DEBUGGING)
+    return objects, lambda: objects.configure(lines(TESTBED) + MORE)
 
 
 def each_patch(series, objects, configure, targets):
@@ -61,6 +63,9 @@ def each_patch(series, objects, configure, targets):
         ui.say(f"{objects.folder.name}: {name} is built ({objects.compiled} objects)")
         compiled += objects.compiled if number else 0
     series.checkout(series.tip)
+    missing = [name for name in touched_objects(series, objects.arch) if not (objects.folder / name).exists()]
+    if missing:
+        problems.append(f"the configuration does not compile what the series touches: {' '.join(missing)}")
     if problems:
         raise Failure("\n".join(problems))
     if compiled < 2 * len(targets):
@@ -178,7 +183,7 @@ def clang(arch, name):
     def step(series):
         series.checkout(series.tip)
         objects = Objects(series, f"clang-{name}", arch=arch, clang=newest_clang(series))
-        config = (lines(TESTBED) + DEBUGGING) if arch == "arm64" else (HERE / "x86-64.config").read_text().splitlines()
+        config = (lines(TESTBED) + MORE) if arch == "arm64" else (HERE / "x86-64.config").read_text().splitlines()
         note = insist_no_new(series, objects, targets_for(series), "W=1", prepare=lambda: objects.configure(config))
         return f"{note}, {objects.compiler}"
     step.__doc__ = f"Clang with W=1 has nothing to say that it has not of Linux already ({name})"

@@ -111,14 +111,9 @@ class Objects:
     def configure(self, lines, rest="allnoconfig"):
         """Configures from lines of a .config, of which later ones win; returns those that do not hold in the end."""
         wanted = dict(re.match(r"(CONFIG_\w+)=(.*)", line).groups() for line in lines if line.startswith("CONFIG_"))
-        text = "".join(f"{name}={value}\n" for name, value in wanted.items())
-        kept = self.folder / "wanted.config"
-        if kept.exists() and kept.read_text() == text and (self.folder / ".config").exists():
-            self.make("olddefconfig")
-        else:
-            (self.folder / "new.config").write_text(text)
-            self.make(rest, KCONFIG_ALLCONFIG=str(self.folder / "new.config"))
-            kept.write_text(text)
+        # From the lines each time: in an older .config, an option that the next commit brings would be off.
+        (self.folder / "wanted.config").write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
+        self.make(rest, KCONFIG_ALLCONFIG=str(self.folder / "wanted.config"))
         chosen = linux.options(self.folder / ".config")
         return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
 
@@ -164,13 +159,18 @@ def targets_for(series):
                                                  for other in kept)]
 
 
-def sources_for(series, arch):
-    """The same for where whole folders would take a day: the files that the series touches, and their users."""
+def touched_objects(series, arch):
+    """The objects of the files that the series touches."""
     found = [name[:-2] + ".o" for name in series.files
              if name.endswith(".c") and not name.startswith(("tools/", "Documentation/", "samples/"))]
     # The folder of the SMMUs is not even looked into elsewhere.
-    found = [name for name in found if arch == "arm64" or not name.startswith("drivers/iommu/arm/")]
-    return list(dict.fromkeys([*found, *(name for name in USERS if name.endswith(".o")), *MORE_USERS]))
+    return [name for name in found if arch == "arm64" or not name.startswith("drivers/iommu/arm/")]
+
+
+def sources_for(series, arch):
+    """The same for where whole folders would take a day: the files that the series touches, and their users."""
+    users = [name for name in USERS if name.endswith(".o")]
+    return list(dict.fromkeys([*touched_objects(series, arch), *users, *MORE_USERS]))
 
 
 def show(warnings):
