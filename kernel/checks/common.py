@@ -99,9 +99,11 @@ class Objects:
             self.variables |= {"LLVM": f"-{clang}", "CROSS_COMPILE": linux.CROSS if arch == "arm64" else ""}
             compiler = f"clang-{clang}"
         if shutil.which("ccache"):
-            # Walking the commits of the series forth and back then costs little; it repeats the warnings, too.
+            # Walking the commits of the series forth and back then costs little; it repeats the warnings, too. What it
+            # has not, it compiles without preprocessing it first.
             self.arguments = [f"CC=ccache {compiler}"]
-            self.variables |= {"CCACHE_DIR": str(cache.folder("kernel-check", "ccache")), "CCACHE_MAXSIZE": "4G"}
+            self.variables |= {"CCACHE_DIR": str(cache.folder("kernel-check", "ccache")), "CCACHE_MAXSIZE": "4G",
+                               "CCACHE_DEPEND": "1"}
         self.compiler = output([compiler, "--version"]).splitlines()[0]
 
     def make(self, *targets, each_line=None, **variables):
@@ -111,9 +113,15 @@ class Objects:
     def configure(self, lines, rest="allnoconfig"):
         """Configures from lines of a .config, of which later ones win; returns those that do not hold in the end."""
         wanted = dict(re.match(r"(CONFIG_\w+)=(.*)", line).groups() for line in lines if line.startswith("CONFIG_"))
-        # From the lines each time: in an older .config, an option that the next commit brings would be off.
-        (self.folder / "wanted.config").write_text("".join(f"{name}={value}\n" for name, value in wanted.items()))
-        self.make(rest, KCONFIG_ALLCONFIG=str(self.folder / "wanted.config"))
+        text = "".join(f"{name}={value}\n" for name, value in wanted.items())
+        # From the lines at each commit that has other options: in the .config of the one before they would be off.
+        kconfig = [self.series.tree / name for name in self.series.files if Path(name).name.startswith("Kconfig")]
+        stamp = cache.key(self.series.base, rest, text, *(path for path in kconfig if path.exists()))
+        kept = self.folder / "configured"
+        if not (self.folder / ".config").exists() or not kept.exists() or kept.read_text() != stamp:
+            (self.folder / "wanted.config").write_text(text)
+            self.make(rest, KCONFIG_ALLCONFIG=str(self.folder / "wanted.config"))
+            kept.write_text(stamp)
         chosen = linux.options(self.folder / ".config")
         return {name: chosen.get(name, "n") for name, value in wanted.items() if chosen.get(name, "n") != value}
 
