@@ -59,7 +59,8 @@ def ctl_monitor(b):
     for args in ([], ["--json"]):
         dumps = b.kernel.dumps
         monitor = subprocess.Popen(
-            ["timeout", "600", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE, text=True
+            ["timeout", "600", f"{BINARIES}/smmu-rasctl", "monitor", *args], env=b.env, stdout=subprocess.PIPE,
+            text=True,
         )
         b.kernel.wait(
             lambda: any(fakekernel.GROUP in c[2] for c in b.kernel.connections.values()) and b.kernel.dumps > dumps,
