@@ -70,12 +70,19 @@ CHECKERS = "kasan.stacktrace=off systemd.default_timeout_start_sec=900 systemd.s
 
 
 def patience():
-    """By how much every time limit is stretched: a kernel with checkers is several times slower."""
-    return float(os.environ.get("TESTBED_PATIENCE") or 1)
+    """By how much every time limit is stretched. They are those of an idle machine, and are there to end what hangs: a
+    machine that has other work to do is slower, and a kernel with checkers several times."""
+    return float(os.environ.get("TESTBED_PATIENCE") or 4)
 
 
 class Started(subprocess.Popen):
     """A command in the guest. Leaving its `with` because of an error does not wait for it: it may wait for a disk."""
+
+    def wait(self, timeout=None):
+        return super().wait(timeout and timeout * patience())
+
+    def communicate(self, input=None, timeout=None):
+        return super().communicate(input, timeout and timeout * patience())
 
     def __exit__(self, kind, value, traceback):
         if kind:
@@ -213,7 +220,7 @@ class Bed:
         while READY not in self.console():
             self._check_alive()
             if time.monotonic() > deadline:
-                raise Failure(f"the virtual machine was not ready after {timeout} s. The end of its console:\n"
+                raise Failure(f"the virtual machine was not ready after {timeout * patience():.0f} s. The end of its console:\n"
                               f"{self.console_tail()}")
             time.sleep(0.1)
 
@@ -242,7 +249,7 @@ class Bed:
             while self.console().count(READY) == before:
                 self.need_running()
                 if time.monotonic() > deadline:
-                    raise Failure(f"no other kernel was ready after {timeout} s:\n{self.console_tail()}")
+                    raise Failure(f"no other kernel was ready after {timeout * patience():.0f} s:\n{self.console_tail()}")
                 meanwhile()
                 time.sleep(0.1)
         finally:
@@ -344,7 +351,7 @@ class Bed:
 
     def qmp(self):
         self.need_running()
-        return Qmp(self.folder / "qmp.sock")
+        return Qmp(self.folder / "qmp.sock", 20 * patience())
 
     def monitor(self, line):
         """What QEMU's human monitor answers to a line."""

@@ -27,14 +27,14 @@ def check(condition, text):
 
 
 def wait_for(what, condition, timeout=30, interval=0.2):
-    """Waits until condition() gives something true, and returns that; fails after `timeout` seconds."""
+    """Waits until condition() gives something true, and returns that; fails after `timeout` seconds, stretched."""
     deadline = time.monotonic() + timeout * patience()
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failure(f"not within {timeout} s: {what}")
+            raise Failure(f"not within {timeout * patience():.0f} s: {what}")
         time.sleep(interval)
 
 

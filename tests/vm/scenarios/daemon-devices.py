@@ -197,14 +197,15 @@ def test_guest(bed):
 
 def test_stuck_neighbour(bed):
     """An unbind that hangs is reported and harms no neighbour; its device is recovered when the worker returns"""
-    rules(bed, {"name": "ruthless", "match": {"driver": "vfio-pci"}, "protect": [], "step_timeout": "3s"})
+    rules(bed, {"name": "ruthless", "match": {"driver": "vfio-pci"}, "protect": [],
+                "steps": [{"step": "unbind", "timeout": "3s"}, "reset", "reattach", "bind"]})
     since = cursor(bed)
     with guest(bed, "nvme1") as drive:
         wedge_guest(bed, drive, "nvme1")
         find_out(bed, "virtio-net0")
         said = wait_record(bed, since, "nvme1", "STEP_STUCK")["MESSAGE"]
         check("unbind" in said and "stays fenced" in said, said)
-        check(busy(bed, "nvme1") == "stuck", busy(bed, "nvme1"))
+        wait_for("the record on disk", lambda: busy(bed, "nvme1") == "stuck")
         wait_record(bed, since, "virtio-net0", "RECOVERED")
         find_out(bed, "igb0")
         wait_record(bed, since, "igb0", "RECOVERED")
@@ -255,14 +256,14 @@ def test_given_up(bed):
               and "stays fenced" in message and "nothing more is tried" in message, message)
         check(address(bed, device) in not_active(bed), f"{device} is not fenced: {not_active(bed)}")
         check(bed.stream(device).get("eats") == 0, f"STE.EATS of {device} is set")
-        check(busy(bed, device) == "isolated", busy(bed, device))
+        wait_for("the record on disk", lambda device=device: busy(bed, device) == "isolated")
     rules(bed)
 
 
 def test_unplugged(bed):
     """Unplugging a card that was given up ends its fence and its story"""
     bed.unplug("virtio-net0")
-    wait_for("the fence to end", lambda: address(bed, "virtio-net0") not in not_active(bed), 20)
+    wait_for("the fence to end", lambda: address(bed, "virtio-net0") not in not_active(bed))
     wait_for("the record to go", lambda: busy(bed, "virtio-net0") == "")
 
 

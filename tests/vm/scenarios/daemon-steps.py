@@ -6,6 +6,7 @@ import contextlib
 import json
 
 from testbed.agent import Agent
+from testbed.bed import patience
 from testbed.daemon import address, busy, cursor, pid, records, rules, wait_record, well
 from testbed.guest import disk, driver, not_active, pci, provoke
 from testbed.proof import attempt, ready
@@ -34,6 +35,10 @@ def network(bed, *devices):
 def find_out(bed, device, mode="until-reset"):
     """Wedges a network card and has that found out, without waiting."""
     bed.wedge(device, mode)
+    send(bed, device)
+
+
+def send(bed, device):
     bed.text(f"ping -c 5 -i 0.2 -W 1 {peer(bed, device)} >/dev/null 2>&1 </dev/null &")
 
 
@@ -64,11 +69,14 @@ def ready_for_power(bed, device):
     bed.text(f"setpci -s {port} CAP_EXP+18.w=300:300")
 
 
-def replace_when_off(bed, device):
-    """Waits until the power is off, and puts a card of the same kind into the slot."""
+def wedged_and_replaced(bed, device):
+    """Wedges a card for ever and has that found out; when its power is off, puts one of the same kind into the slot."""
+    bed.wedge(device, "forever")
     line = next(each for each in bed.state["command"] if f",id={device}," in each and ",bus=" in each)
     with bed.qmp() as qmp:
-        qmp.socket.settimeout(90)
+        qmp.socket.settimeout(90 * patience())
+        # QEMU tells of what happens from now on.
+        send(bed, device)
         qmp.wait_event("DEVICE_DELETED", lambda data: data.get("device") == device)
         said = qmp.command("human-monitor-command", **{"command-line": f"device_add {line}"})
     check(not said, f"the card cannot be put back: {said}")
@@ -114,8 +122,7 @@ def test_power_cycle(bed):
     rules(bed, rule(bed, OTHER_NET, "unbind", "slot-power-cycle", "bind", "verify"))
     ready_for_power(bed, OTHER_NET)
     start, since = mark(bed), cursor(bed)
-    find_out(bed, OTHER_NET, "forever")
-    replace_when_off(bed, OTHER_NET)
+    wedged_and_replaced(bed, OTHER_NET)
     wait_record(bed, since, OTHER_NET, "RECOVERED")
     well(bed, OTHER_NET, "virtio-pci")
     check(dmesg(bed, NEW_DEVICE.format(name), start), "the kernel did not find it anew")
@@ -130,8 +137,7 @@ def test_last_resort_power(bed):
     rules(bed, rule(bed, PF, on_exhausted="slot-power-cycle"))
     ready_for_power(bed, PF)
     since = cursor(bed)
-    find_out(bed, PF, "forever")
-    replace_when_off(bed, PF)
+    wedged_and_replaced(bed, PF)
     done = wait_record(bed, since, PF, "RECOVERED")
     check(done["SMMU_RAS_ATTEMPT"] == "1" and len(records(bed, since, PF, "RECOVERED")) == 1, str(done))
     check(steps(bed, since, PF)[-3:] == ["slot-power-cycle", "bind", "verify"], f"steps {steps(bed, since, PF)}")
