@@ -88,8 +88,8 @@ def test_virtio_net_lets_go(bed):
     """Commands to a fenced network card fail instead of hanging with the RTNL held, and it can be unbound at once"""
     card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
     wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
-    bed.run(f"timeout 20 ip link set {card} promisc on", check=False)
-    bed.text("timeout 20 ip link add dummy9 type dummy && ip link del dummy9")  # somebody else who wants the RTNL
+    bed.run(f"timeout 120 ip link set {card} promisc on", check=False)
+    bed.text("timeout 120 ip link add dummy9 type dummy && ip link del dummy9")  # somebody else who wants the RTNL
     bring_back(bed, CARD, let_go(bed, CARD))
     wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
 

@@ -65,8 +65,8 @@ def test_only_an_administrator_may_fence(bed):
 def test_life_of_a_fence(bed):
     """Fence, reset, reattach: events without gaps, in order, and the state to go with them"""
     mark(bed)
-    with bed.start("cd /run/ynl && exec timeout 60 python3 -u pyynl/cli.py --spec iommu-ras.yaml --no-schema "
-                   "--output-json --subscribe events --duration 40") as listener:
+    with bed.start("cd /run/ynl && exec timeout 900 python3 -u pyynl/cli.py --spec iommu-ras.yaml --no-schema "
+                   "--output-json --subscribe events --duration 800") as listener:
         # A generic netlink socket that is a member of some group: nobody else is, with the daemon stopped.
         wait_for("its subscription", lambda: bed.run(
             "awk '$2 == 16 && $4 != \"00000000\"' /proc/net/netlink | grep -q .", check=False).returncode == 0)
