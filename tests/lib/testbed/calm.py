@@ -5,6 +5,8 @@ import re
 
 from workshop.ui import Failure
 
+from .scenario import check
+
 # What the kernel says when something is wrong with itself, in the words of the checkers that debug.config switches on.
 COMPLAINTS = re.compile(
     r"BUG: |KASAN: |KCSAN: |UBSAN: |WARNING: |Bad page|Oops|Unable to handle kernel|Internal error|Kernel panic|"
@@ -12,11 +14,6 @@ COMPLAINTS = re.compile(
     r"refcount_t: |list_(add|del)\S* corruption|ODEBUG: |DMA-API: (?!preallocated|debugging|dma_debug_entry)|"
     r"sleeping function called|scheduling while atomic|held lock freed|"
     r"BUG kmalloc|page_table_check|stack-protector|soft lockup|hard LOCKUP|Call trace:|is not a head")
-# Lock inversions of Linux 7.3 itself: all their links are in code that the series does not touch. The first goes by
-# copy_to_user() in iommufd_veventq_alloc() and a page fault on a BAR, the second is pciehp's alone, or goes by the reset of
-# a slot. A report names the two at its start. lockdep is off after it.
-LOCKDEP, LOCKDEP_LENGTH, LOCKDEP_HEAD = "possible circular locking dependency", 300, 9
-LINUX_OWN = (("&viommu->veventqs_rwsem", "&smmu->streams_mutex"), ("pci_rescan_remove_lock", "&ctrl->reset_lock"))
 # Warnings of Linux 7.3 itself, by the innermost calls of their traces. Virtual functions are removed without the lock for
 # which pci_stop_and_remove_bus_device() looks with lockdep: sriov_disable() takes it nowhere (drivers/pci/iov.c).
 LINUX_WARNS = (("pci_stop_and_remove_bus_device", "pci_iov_remove_virtfn", "sriov_disable"),)
@@ -43,7 +40,7 @@ def complaints(bed, expected=()):
 
 
 def without_linux_own(lines):
-    """The lines, with reports of lockdep blanked that are about LINUX_OWN, which end in a call trace, and LINUX_WARNS."""
+    """The lines, with the warnings of LINUX_WARNS blanked."""
     lines = list(lines)
     for start, line in enumerate(lines):
         at = WARNS.search(line)
@@ -55,14 +52,6 @@ def without_linux_own(lines):
         calls = [each.split("]")[-1].strip().partition("+")[0] for each in report[trace + 1:stop]]
         if trace and any(calls[:len(known)] == list(known) for known in LINUX_WARNS):
             lines[start:start + stop + 1] = [""] * (stop + 1)
-    for start, line in enumerate(lines):
-        if LOCKDEP not in line:
-            continue
-        stop = next((number for number, each in enumerate(lines[start:start + LOCKDEP_LENGTH], start)
-                     if "Call trace:" in each), start)
-        head = "\n".join(lines[start:start + LOCKDEP_HEAD])
-        if any(all(f"({lock})" in head for lock in pair) for pair in LINUX_OWN):
-            lines[start:stop + 1] = [""] * (stop + 1 - start)
     return lines
 
 
@@ -76,6 +65,21 @@ def leaks(bed):
     found = bed.text("cat /sys/kernel/debug/kmemleak", timeout=120).split("unreferenced object")[1:]
     # Linux itself loses a few bytes while it mounts its first root, before there are any drivers.
     return "\n".join(each for each in found if 'comm "swapper/0", pid 0,' not in each)
+
+
+def watching(bed):
+    """The checkers of the kernel's that can be switched off, by themselves or at boot, and are on."""
+    checkers = {"lockdep": "grep -q 'debug_locks: *1' /proc/lockdep_stats",
+                "kmemleak": "echo scan > /sys/kernel/debug/kmemleak",
+                "DMA-API": "grep -q N /sys/kernel/debug/dma-api/disabled",
+                "KFENCE": "grep -q 'enabled: 1' /sys/kernel/debug/kfence/stats"}
+    return [name for name, test in checkers.items() if not bed.run(f"{test} 2>/dev/null", check=False,
+                                                                   timeout=300).returncode]
+
+
+def lockdep_is_on(bed):
+    """Also where there is none. After its first report, whoever is to blame, it looks at nothing any more."""
+    return bed.run("grep -q 'debug_locks: *0' /proc/lockdep_stats", check=False).returncode != 0
 
 
 def test_for(module):
@@ -92,5 +96,6 @@ def check_kernel(bed, expected=()):
     said = complaints(bed, expected)
     if said:
         raise Failure("the kernel complained:\n" + "\n".join(said[:120]))
+    check(lockdep_is_on(bed), "lockdep has switched itself off")
     if lost:
         raise Failure("kmemleak reports:\n" + "\n".join(lost.splitlines()[:80]))
