@@ -3,18 +3,25 @@
 
 import json
 import socket
+import time
 
 from workshop.ui import Failure
 
 
 class Qmp:
-    def __init__(self, path, timeout=20):
+    def __init__(self, path, timeout=60):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
-        try:
-            self.socket.connect(str(path))
-        except OSError as error:
-            raise Failure(f"QEMU does not answer on {path}: {error}") from None
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                self.socket.connect(str(path))
+                break
+            except OSError as error:
+                # QEMU talks to one at a time, one may wait, and any more are sent away at once (unix(7): EAGAIN).
+                if not isinstance(error, BlockingIOError) or time.monotonic() > end:
+                    raise Failure(f"QEMU does not answer on {path}: {error}") from None
+                time.sleep(0.01)
         self.file = self.socket.makefile("rw", encoding="utf-8")
         self.file.readline()  # the greeting
         self.command("qmp_capabilities")
