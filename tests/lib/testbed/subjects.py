@@ -9,6 +9,9 @@ from .proof import PROOF, number
 from .scenario import check
 
 VERIFY = "/usr/local/lib/testbed/verify-io"
+# Where a kernel with checkers would do nothing but I/O otherwise, each reader begins a read so often, two of them
+# together, and ping sends a packet: somebody waits for an answer when a device wedges, and the rounds get on.
+PACE_MS = 200
 
 
 class Device:
@@ -29,7 +32,8 @@ class Device:
         # It yields to whatever recovers a device: what is to be fast is the round.
         if self.net:
             # -p: ping looks at every byte that comes back.
-            line = f"while :; do nice -n 19 ping -n -q -c 50 -i 0.05 -W 1 -s 1400 -p a5c3 {self.host} 2>&1; done | " \
+            pause = PACE_MS / 1000 if patience() > 1 else 0.05
+            line = f"while :; do nice -n 19 ping -n -q -c 50 -i {pause} -W 1 -s 1400 -p a5c3 {self.host} 2>&1; done | " \
                    "grep --line-buffered -i 'wrong data\\|dump'"
             self.process = self.bed.start(line)
         else:
@@ -37,7 +41,8 @@ class Device:
             if not self.filled:  # once for all: it has to keep what was written
                 self.agent.sh(f"{VERIFY} fill /dev/{self.disk}")
                 self.filled = True
-            self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} 1 1000000")
+            how = f"2 1000000 {PACE_MS}" if patience() > 1 else "1 1000000"
+            self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} {how}")
         self.said, self.counts = collections.deque(maxlen=3), {}
         threading.Thread(target=self._listen, args=(self.process, self.counts, self.said), daemon=True).start()
 

@@ -3,7 +3,10 @@
  * verify-io: readers that check every byte, to see what a fault does to the I/O above it.
  *
  *   verify-io fill DEV               writes a pattern that tells each block from every other
- *   verify-io read DEV THREADS SECS  reads blocks at random past the page cache and compares
+ *   verify-io read DEV THREADS SECS [MS]  reads blocks at random past the page cache and compares
+ *
+ * With MS every thread begins a read at each multiple of so many milliseconds, and all of them do at the same time:
+ * little work for a slow machine, and always several reads on their way at once.
  *
  * Four lines a second and one at the end: "reads N errors N wrong N longest-ms N". `errors` are failed reads, `wrong`
  * are blocks with another content than was written. Exit code 0 only if both are zero and anything was read.
@@ -29,6 +32,7 @@
 static const char *device;
 static _Atomic unsigned long reads, errors, wrong, longest_ms;
 static _Atomic int stop;
+static unsigned long pace_ms;
 
 static void fill_block(uint64_t *block, uint64_t number)
 {
@@ -42,6 +46,16 @@ static unsigned long now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * 1000ul + t.tv_nsec / 1000000;
+}
+
+/* Sleeps until the clock shows the next multiple of the pace. */
+static void wait_for_pace(void)
+{
+	unsigned long next = (now_ms() / pace_ms + 1) * pace_ms;
+	struct timespec t = {.tv_sec = next / 1000, .tv_nsec = next % 1000 * 1000000};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR && !stop)
+		;
 }
 
 static void *buffer(void)
@@ -84,9 +98,12 @@ static void *reader(void *argument)
 
 	while (!stop) {
 		uint64_t n = (unsigned int)rand_r(&seed) % (BLOCKS - AT_ONCE);
-		unsigned long start = now_ms(), taken;
+		unsigned long start, taken;
 		ssize_t got;
 
+		if (pace_ms)
+			wait_for_pace();
+		start = now_ms();
 		/* After the device was gone the old descriptor is dead for good: open anew. */
 		if (fd < 0)
 			fd = open(device, O_RDONLY | O_DIRECT);
@@ -130,11 +147,12 @@ int main(int argc, char **argv)
 		device = argv[2];
 		return fill();
 	}
-	if (argc == 5 && !strcmp(argv[1], "read")) {
+	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "read")) {
 		int threads = atoi(argv[3]), seconds = atoi(argv[4]);
 		unsigned long end = now_ms() + seconds * 1000ul, next = now_ms() + 250;
 
 		device = argv[2];
+		pace_ms = argc == 6 ? strtoul(argv[5], NULL, 10) : 0;
 		signal(SIGTERM, on_term);
 		signal(SIGINT, on_term);
 		for (int i = 0; i < threads; i++) {
@@ -156,6 +174,6 @@ int main(int argc, char **argv)
 		report();
 		return errors || wrong || !reads;
 	}
-	fprintf(stderr, "usage: verify-io fill DEV | verify-io read DEV THREADS SECONDS\n");
+	fprintf(stderr, "usage: verify-io fill DEV | verify-io read DEV THREADS SECONDS [MS]\n");
 	return 2;
 }
