@@ -12,12 +12,15 @@ import os
 import threading
 
 from .agent import Agent
-from .bed import stream_id
+from .bed import patience, stream_id
 from .drive import driving, to_vfio
 from .guest import pci
 from .scenario import check, other, wait_for
 
 PROOF = "/sys/kernel/debug/ats-test/proof"
+# How often a wedged device writes on a slow kernel. With the usual 50 µs eight of them keep two emulated CPUs busy that
+# have KASAN, for half a minute, with events that the SMMU's thread reads: RCU then complains of a stall.
+SLOW_HAMMER_US = 5000
 PASID_FLAVOURS = ("pasid", "sva")
 MODES = {"until-reset": 1, "forever": 2, "again": 3, "slow": 4, "reset-fails": 5}
 COLUMNS = ("kernel", "CPUs", "SMMU waits", "broken", "flavour", "context", "devices", "wedged", "fenced", "window",
@@ -30,6 +33,8 @@ def ready(bed):
     """Loads the driver, once for each start of the machine."""
     if bed.run(f"test -e {PROOF}", check=False).returncode:
         bed.load_module("ats-test")
+        if patience() > 1:
+            bed.text(f"echo {SLOW_HAMMER_US} > /sys/module/ats_test/parameters/hammer_us")
 
 
 def test_functions(bed):

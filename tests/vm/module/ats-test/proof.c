@@ -3,11 +3,18 @@
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 
 #include "ats-test.h"
 
-#define HAMMER_US	50	/* how often a wedged device writes by itself */
 #define SEARCH_PAGES	65536	/* how many pages are allocated in search of the one */
+
+/*
+ * How often a wedged device writes by itself. Each write of a device that is cut off is an event of the SMMU's, whose
+ * thread has a real-time priority: a kernel with checkers can do with fewer, or does nothing else.
+ */
+static unsigned int hammer_us = 50;
+module_param(hammer_us, uint, 0644);
 
 /* The device's clock, just before and after the call that flushes: MMIO, so in order with what the device sees. */
 void proof_flushing(struct proof *proof)
@@ -173,7 +180,7 @@ int run_proof(struct proof *proof, u32 mode, char *text, size_t size)
 		writel(mode, dev->regs + REG_MODE);
 		/* From now on it writes to everything that becomes stale. */
 		writel(DEVICE_PATTERN, dev->regs + REG_PATTERN);
-		writel(HAMMER_US, dev->regs + REG_HAMMER);
+		writel(hammer_us, dev->regs + REG_HAMMER);
 	}
 
 	ret = proof->flavour->unmap(proof);
@@ -190,7 +197,7 @@ int run_proof(struct proof *proof, u32 mode, char *text, size_t size)
 			if (proof->devices[i]->wedged)
 				written += device_command(proof->devices[i], proof->iova, proof->pasid,
 							  DEVICE_PATTERN, CMD_WRITE_STALE);
-		usleep_range(20 * HAMMER_US, 40 * HAMMER_US);
+		usleep_range(20 * hammer_us, 40 * hammer_us);
 		damaged = damage(page);
 		__free_page(page);
 	}
