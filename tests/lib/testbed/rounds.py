@@ -28,7 +28,6 @@ APPEND = ["nvme_core.io_timeout=600"]
 # Wedge modes with their weights. `reset-fails` costs the minute for which Linux waits for a device after a reset.
 MODES = {"until-reset": 12, "again": 5, "slow": 3, "forever": 4, "reset-late": 2, "reset-fails": 0.4, "by-hand": 2}
 # The nvme driver gives a controller up for good that is fenced again while it is set up after a reset, a minute later.
-# virtio_blk reads partition tables while it is bound, with the device locked: fenced then, it waits for ever.
 NOT_FOR = {"nvme": ("again", "forever", "reset-fails")}
 # All functions of pci-ats-test in a domain wedge in one way, as one page is taken from all of them.
 FUNCTION_MODES = {"until-reset": 6, "slow": 1, "by-hand": 1}
@@ -96,8 +95,6 @@ class Rounds:
             modes = {name: weight for name, weight in self.modes.items()
                      if name not in NOT_FOR.get(device.kind, ())} or {"until-reset": 1}
             mode, way, device.late = pick(self.dice, modes), pick(self.dice, WAYS[device.kind]), self.dice.random()
-            if mode in ("again", "forever") and device.kind == "virtio-blk":
-                way = self.dice.choice((IN_PLACE, BY_BUS))  # not to meet it in its probe, see NOT_FOR
             if mode == "again":
                 mode = f"again:{self.dice.randint(1, 2)}"
             if daemon:
@@ -226,11 +223,14 @@ class Rounds:
                 device.write("reset_method", "default")
 
     def find_anew(self, device):
-        """Linux could not give the device its configuration back after the failed reset: it has to be found anew."""
-        port = device.port()
+        """Linux could not give the device its configuration back after the failed reset: it has to be found anew.
+
+        On its own bus: a look at the root bus takes the bus numbers of all ports away for a moment where Linux chose them,
+        and DMA and interrupts of devices that are at work get lost then (pci_scan_bridge_extend()).
+        """
         device.write("remove", "1", 180)
         check(self.bed.stream(device.id)["eats"] == 0, f"{device.id}: removed, and its STE.EATS is set")
-        device.write(f"/sys/bus/pci/devices/{port}/rescan", "1", 180)
+        device.write(f"/sys/class/pci_bus/{device.address[:7]}/rescan", "1", 180)
         self.wait(f"{device.id}: its driver",
                   lambda: self.agent.ask("link", path=f"{device.path}/driver") == device.driver)
 
