@@ -200,7 +200,9 @@ static bool look_at_users(const char *dev, void *userdata)
 	char driver[RAS_NAME_SIZE];
 	char users[STATE_NOTE_SIZE];
 
-	if (sysfs_link(job->bus, dev, "driver", driver, sizeof(driver)) < 0)
+	/* What its driver would survive is no advice for the steps of a neighbour. */
+	if (!streq(dev, job->dev) ||
+	    sysfs_link(job->bus, dev, "driver", driver, sizeof(driver)) < 0)
 		driver[0] = '\0';
 	if (!protect_check(job->protect, job->bus, dev, driver, users, sizeof(users)))
 		return true;

@@ -189,6 +189,7 @@ def keeps_its_power(b, kind, words):
     b.kernel.fence(DEV)
     message = b.wait_record(kind, DEV)["MESSAGE"]
     check(f"{NEIGHBOUR}{words}" in message, message)
+    check("would keep it" not in message, f"advice about a neighbour's driver: {message}")
     equal(power(b), [], "power")
 
 
