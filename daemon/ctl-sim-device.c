@@ -336,6 +336,9 @@ static void act(struct sim *sim, struct sim_device *d, enum recovery_action acti
 	case DO_FORGET:
 		forget(d);
 		break;
+	case DO_BUG:
+		sim_tell(sim, d, "bug", "this cannot happen here; please report it");
+		break;
 	default:
 		break;
 	}

@@ -40,7 +40,7 @@ static void tell(uint64_t at, const struct sim_device *device, const char *what,
 	*last = at;
 	FUZZ_INSIST(!device || memchr(device->dev, '\0', sizeof(device->dev)));
 	FUZZ_INSIST(what && text);
-	FUZZ_INSIST(!strstr(text, "cannot happen"));
+	FUZZ_INSIST(!streq(what, "bug"));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
