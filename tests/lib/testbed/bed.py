@@ -69,6 +69,13 @@ def started_at(pid):
 CHECKERS = "kasan.stacktrace=off systemd.default_timeout_start_sec=900 systemd.service_watchdogs=no"
 
 
+def prepare_for(kernel):
+    """Sets what tests on a kernel other than the usual one need, where the environment has not decided it."""
+    if kernel not in (None, "patched"):
+        os.environ.setdefault("TESTBED_PATIENCE", "10")
+        os.environ.setdefault("TESTBED_APPEND", CHECKERS)
+
+
 def patience():
     """By how much every time limit is stretched. They are those of an idle machine, and are there to end what hangs: a
     machine that has other work to do is slower, and a kernel with checkers several times."""
@@ -220,8 +227,8 @@ class Bed:
         while READY not in self.console():
             self._check_alive()
             if time.monotonic() > deadline:
-                raise Failure(f"the virtual machine was not ready after {timeout * patience():.0f} s. The end of its console:\n"
-                              f"{self.console_tail()}")
+                raise Failure(f"the virtual machine was not ready after {timeout * patience():.0f} s. "
+                              f"The end of its console:\n{self.console_tail()}")
             time.sleep(0.1)
 
     def _open_ssh(self):

@@ -18,6 +18,7 @@ COMPLAINTS = re.compile(
 # which pci_stop_and_remove_bus_device() looks with lockdep: sriov_disable() takes it nowhere (drivers/pci/iov.c).
 LINUX_WARNS = (("pci_stop_and_remove_bus_device", "pci_iov_remove_virtfn", "sriov_disable"),)
 WARNS, WARNING_LENGTH = re.compile(r"WARNING: at (\w+)\+"), 70
+LOCKDEP = "grep -q 'debug_locks: *{}' /proc/lockdep_stats"
 AFTER = 12  # lines of a report that are shown
 # Linux itself has data races that KCSAN finds: a report is ours when it names a function of ours.
 RACE, OURS, RACE_LENGTH = "KCSAN: ", re.compile(r"iommu|smmu|fence|pci_(dev_)?(reset|stop|bus_error)|vp_|virtio_pci"), 45
@@ -69,7 +70,7 @@ def leaks(bed):
 
 def watching(bed):
     """The checkers of the kernel's that can be switched off, by themselves or at boot, and are on."""
-    checkers = {"lockdep": "grep -q 'debug_locks: *1' /proc/lockdep_stats",
+    checkers = {"lockdep": LOCKDEP.format(1),
                 "kmemleak": "echo scan > /sys/kernel/debug/kmemleak",
                 "DMA-API": "grep -q N /sys/kernel/debug/dma-api/disabled",
                 "KFENCE": "grep -q 'enabled: 1' /sys/kernel/debug/kfence/stats"}
@@ -79,7 +80,13 @@ def watching(bed):
 
 def lockdep_is_on(bed):
     """Also where there is none. After its first report, whoever is to blame, it looks at nothing any more."""
-    return bed.run("grep -q 'debug_locks: *0' /proc/lockdep_stats", check=False).returncode != 0
+    return bed.run(LOCKDEP.format(0), check=False).returncode != 0
+
+
+def makes_slow(bed):
+    """Whether the kernel has a checker that makes it several times slower. Asked of the kernel itself: it may have been
+    given as a file."""
+    return not bed.run("test -e /proc/lockdep_stats || test -e /sys/kernel/debug/kcsan", check=False).returncode
 
 
 def test_for(module):

@@ -3,8 +3,8 @@
 
 Each try is a row of a table, which tests/vm/run prints at its end: a page is mapped for several devices, which cache
 its translation; some are wedged; the page is taken back in one of the flavours, given to somebody else, and the
-wedged devices write to it through their stale translations, all the time and when told to. On the stock kernel the
-page must be damaged, or the proof proves nothing.
+wedged devices write to it through their stale translations, all the time (the column `writes` counts these) and when
+told to. On the stock kernel the page must be damaged, or the proof proves nothing.
 """
 
 import contextlib
@@ -12,29 +12,30 @@ import os
 import threading
 
 from .agent import Agent
-from .bed import patience, stream_id
+from . import calm
+from .bed import stream_id
 from .drive import driving, to_vfio
 from .guest import pci
 from .scenario import check, other, wait_for
 
 PROOF = "/sys/kernel/debug/ats-test/proof"
-# How often a wedged device writes on a slow kernel. With the usual 50 µs eight of them keep two emulated CPUs busy that
-# have KASAN, for half a minute, with events that the SMMU's thread reads: RCU then complains of a stall.
+# How often a wedged device writes on a kernel with checkers at most. With the usual 50 µs eight of them keep two
+# emulated CPUs busy that have KASAN, for half a minute, with events that the SMMU's thread reads: RCU then complains.
 SLOW_HAMMER_US = 5000
 PASID_FLAVOURS = ("pasid", "sva")
 MODES = {"until-reset": 1, "forever": 2, "again": 3, "slow": 4, "reset-fails": 5}
-COLUMNS = ("kernel", "CPUs", "SMMU waits", "broken", "flavour", "context", "devices", "wedged", "fenced", "window",
-           "flush", "damaged")
+COLUMNS = ("kernel", "CPUs", "SMMU waits", "broken", "flavour", "context", "devices", "wedged", "writes", "fenced",
+           "window", "flush", "damaged")
 rows, guard = [], threading.Lock()
 FULL = "SAFETY_FULL" in os.environ  # what tests/vm/safety --full sets
 
 
-def ready(bed):
-    """Loads the driver, once for each start of the machine."""
+def ready(bed, hammer_us=50):
+    """Loads the driver, once for each start of the machine. Wedged devices will write so often."""
     if bed.run(f"test -e {PROOF}", check=False).returncode:
         bed.load_module("ats-test")
-        if patience() > 1:
-            bed.text(f"echo {SLOW_HAMMER_US} > /sys/module/ats_test/parameters/hammer_us")
+        least = SLOW_HAMMER_US if calm.makes_slow(bed) else 0
+        bed.text(f"echo {max(hammer_us, least)} > /sys/module/ats_test/parameters/hammer_us")
 
 
 def test_functions(bed):
@@ -95,7 +96,8 @@ def record(bed, result, mode):
     window, flush, damage = (result[name] for name in ("window_us", "flush_us", "damaged"))
     with guard:
         rows.append((kernel, state["smp"], f"{waits} ms", mode if result["wedged"] else "-", result["flavour"],
-                     result["context"], result["devices"], result["wedged"], result["cut_off"],
+                     result["context"], result["devices"], result["wedged"],
+                     result.get("hammered", "-") if result["wedged"] else "-", result["cut_off"],
                      f"{window / 1000:.1f} ms" if result["cut_off"] else "-",
                      f"{flush / 1000:.1f} ms" if flush else "-", f"{damage} bytes" if damage else "no"))
 

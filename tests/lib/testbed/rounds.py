@@ -16,6 +16,7 @@ import time
 from workshop.ui import Failure
 
 from .agent import Agent, Refused
+from . import calm
 from .bed import patience
 from .proof import ready
 from .scenario import check
@@ -31,6 +32,8 @@ MODES = {"until-reset": 12, "again": 5, "slow": 3, "forever": 4, "reset-late": 2
 NOT_FOR = {"nvme": ("again", "forever", "reset-fails")}
 # All functions of pci-ats-test in a domain wedge in one way, as one page is taken from all of them.
 FUNCTION_MODES = {"until-reset": 6, "slow": 1, "by-hand": 1}
+# A dozen of them that write every 50 µs, as in the proof of safety, are more than one thread of QEMU's can do.
+HAMMER_US = 1000
 FLAVOURS = ("strict", "irqs-off", "softirq", "hardirq")
 SLOW_ENOUGH = 400  # ms; the SMMU of the bed gives up after 100
 # Recoveries with their weights, by kind.
@@ -51,10 +54,11 @@ class Rounds:
     def __init__(self, bed, seed, say=None, modes=None):
         self.bed, self.dice, self.say = bed, random.Random(seed), say or (lambda text: None)
         self.modes = modes or MODES
+        self.slow = calm.makes_slow(bed)
         self.agent = Agent(bed)
         self.agent.sh("systemctl stop smmu-rasd")
         if any(known["kind"] == "ats-test" for known in bed.state["devices"]):
-            ready(bed)
+            ready(bed, HAMMER_US)
         self.devices = [(Function if known["kind"] == "ats-test" else Device)(self, known)
                         for known in bed.state["devices"]]
         self.domains = collections.defaultdict(list)

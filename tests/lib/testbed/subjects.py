@@ -4,7 +4,6 @@
 import collections
 import threading
 
-from .bed import patience
 from .proof import PROOF, number
 from .scenario import check
 
@@ -32,7 +31,7 @@ class Device:
         # It yields to whatever recovers a device: what is to be fast is the round.
         if self.net:
             # -p: ping looks at every byte that comes back.
-            pause = PACE_MS / 1000 if patience() > 1 else 0.05
+            pause = PACE_MS / 1000 if self.rounds.slow else 0.05
             line = f"while :; do nice -n 19 ping -n -q -c 50 -i {pause} -W 1 -s 1400 -p a5c3 {self.host} 2>&1; done | " \
                    "grep --line-buffered -i 'wrong data\\|dump'"
             self.process = self.bed.start(line)
@@ -41,7 +40,7 @@ class Device:
             if not self.filled:  # once for all: it has to keep what was written
                 self.agent.sh(f"{VERIFY} fill /dev/{self.disk}")
                 self.filled = True
-            how = f"2 1000000 {PACE_MS}" if patience() > 1 else "1 1000000"
+            how = f"2 1000000 {PACE_MS}" if self.rounds.slow else "1 1000000"
             self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} {how}")
         self.said, self.counts = collections.deque(maxlen=3), {}
         threading.Thread(target=self._listen, args=(self.process, self.counts, self.said), daemon=True).start()
@@ -61,7 +60,7 @@ class Device:
         if not self.net:
             self.data_is_right(errors_allowed=True)
             self.agent.sh(f"pkill -TERM -f '[v]erify-io read /dev/{self.disk} '")
-            self.process.wait(timeout=60 * patience())
+            self.process.wait(timeout=60)
             self.start_traffic()
 
     @staticmethod
