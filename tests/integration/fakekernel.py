@@ -94,11 +94,12 @@ def dawdle():
         time.sleep(random.random() * JITTER / 1000)
 
 
-def put(path, text):
+def put(path, text, mode=0o644):
     """Who reads it meanwhile has the old text or the new one, as from the kernel."""
     new = f"{path}.{threading.get_ident()}.put"
     with open(new, "w") as f:
         f.write(text)
+    os.chmod(new, mode)
     os.replace(new, path)
 
 

@@ -68,11 +68,7 @@ class Bench:
 
     def file(self, name, text, mode=0o644):
         path = f"{self.root}/{name}"
-        # Nobody reads half of it.
-        with open(f"{self.root}/new", "w") as f:
-            f.write(text)
-        os.chmod(f"{self.root}/new", mode)
-        os.replace(f"{self.root}/new", path)
+        fakekernel.put(path, text, mode)
 
     def start(self, ready=True):
         # What an earlier one has said last is not this one's word.
@@ -164,23 +160,25 @@ def test(function):
     return function
 
 
-def alive(pid):
-    """Nobody may have buried it yet."""
+def process_state(pid):
+    """The letter for a process's state, as proc(5) has it; X when there is none."""
     try:
         with open(f"/proc/{pid}/stat") as f:
-            return f.read().rpartition(")")[2].split()[0] not in "ZX"
+            return f.read().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return "X"
+
+
+def alive(pid):
+    """Nobody may have buried it yet."""
+    return process_state(pid) not in "ZX"
 
 
 def stop(pid):
     """Stops a process. It is not true that it stands still when kill(2) has returned."""
     os.kill(pid, signal.SIGSTOP)
     end = time.monotonic() + fakekernel.PATIENCE
-    while True:
-        with open(f"/proc/{pid}/stat") as f:
-            if f.read().rpartition(")")[2].split()[0] == "T":
-                return
+    while process_state(pid) != "T":
         check(time.monotonic() < end, f"process {pid} does not stop")
 
 

@@ -12,6 +12,8 @@ import ctypes
 import os
 import signal
 
+from lib.bench import process_state
+
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SEIZE = 7, 17, 0x4206
 PTRACE_O_TRACEEXIT = 0x40
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -34,8 +36,7 @@ class Undying:
 
     def is_killed(self):
         """Whether it would be dead, unless it was stopped from the beginning."""
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
-            return f.read().rpartition(")")[2].split()[0] == "t"
+        return process_state(self.pid) == "t"
 
     def let_go(self):
         ptrace(PTRACE_DETACH, self.pid)
