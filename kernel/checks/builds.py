@@ -10,7 +10,7 @@ from workshop.run import output
 from workshop.ui import Failure
 
 from . import sparse as checker
-from .common import CONFIG, HERE, Objects, Skip, insist_no_new, show, sources_for, targets_for, touched_objects
+from .common import CONFIG, HERE, Objects, Skip, beyond, insist_no_new, show, sources_for, targets_for, touched_objects
 
 TESTBED = "testbed.config"
 # What the test bed has no use for, and the series touches
@@ -58,8 +58,8 @@ def each_patch(series, objects, configure, targets):
             continue
         if known is None:
             known = found
-        elif found - known:
-            problems.append(f"{name}:\n{show(found - known)}")
+        elif beyond(found, known):
+            problems.append(f"{name}:\n{show(beyond(found, known))}")
         ui.say(f"{objects.folder.name}: {name} is built ({objects.compiled} objects)")
         compiled += objects.compiled if number else 0
     series.checkout(series.tip)
