@@ -58,8 +58,8 @@ def each_patch(series, objects, configure, targets):
             continue
         if known is None:
             known = found
-        elif beyond(found, known):
-            problems.append(f"{name}:\n{show(beyond(found, known))}")
+        elif new := beyond(found, known):
+            problems.append(f"{name}:\n{show(new)}")
         ui.say(f"{objects.folder.name}: {name} is built ({objects.compiled} objects)")
         compiled += objects.compiled if number else 0
     series.checkout(series.tip)

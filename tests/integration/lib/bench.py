@@ -161,17 +161,17 @@ def test(function):
 
 
 def process_state(pid):
-    """The letter for a process's state, as proc(5) has it; X when there is none."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
+    """The letter for a process's state, as proc(5) has it."""
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rpartition(")")[2].split()[0]
 
 
 def alive(pid):
     """Nobody may have buried it yet."""
-    return process_state(pid) not in "ZX"
+    try:
+        return process_state(pid) not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def stop(pid):

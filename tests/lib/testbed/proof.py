@@ -11,8 +11,8 @@ import contextlib
 import os
 import threading
 
-from .agent import Agent
 from . import calm
+from .agent import Agent
 from .bed import stream_id
 from .drive import driving, to_vfio
 from .guest import pci

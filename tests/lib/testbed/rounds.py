@@ -15,8 +15,8 @@ import time
 
 from workshop.ui import Failure
 
-from .agent import Agent, Refused
 from . import calm
+from .agent import Agent, Refused
 from .bed import patience
 from .proof import ready
 from .scenario import check
