@@ -83,6 +83,18 @@ def unread(sock):
     return size[0]
 
 
+def closed(sock):
+    """Whether the other end has ended, noticed or not."""
+    if sock.fileno() < 0:
+        return True
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
 # Seconds until something that is waited for is taken for something that never comes.
 PATIENCE = float(os.environ.get("SMMU_RAS_TEST_PATIENCE", "60"))
 # Milliseconds that anything here, or in the programs under test (fake-host.c), may be late.
@@ -370,14 +382,15 @@ class Kernel:
             self._send_group(NOTIFY_GROUP, self._family(0))
 
     def wait(self, predicate, what, timeout=PATIENCE):
-        """Waits until @predicate, which looks at this kernel, holds."""
+        """Waits until @predicate, which looks at this kernel, holds. @what is text, or a function that makes it."""
         end = time.monotonic() + timeout
         with self.changed:
             while not predicate():
                 left = end - time.monotonic()
                 if left <= 0:
                     lines = "\n  ".join(r.get("MESSAGE", "") for r in self.journal[-30:])
-                    raise AssertionError(f"waited {timeout} s for {what}; the journal:\n  {lines}")
+                    text = what() if callable(what) else what
+                    raise AssertionError(f"waited {timeout} s for {text}; the journal:\n  {lines}")
                 # Not everything that is waited for passes through here: files are looked at again.
                 self.changed.wait(min(left, 0.02))
         dawdle()
@@ -672,7 +685,8 @@ class Kernel:
                 hold.arrived.set()
                 break
         else:
-            if not self._boundary(lambda: self._performed(perform, answer)):
+            sock = connection[0]
+            if not self._boundary(lambda: closed(sock) or self._performed(perform, answer)):
                 self._performed(perform, answer)
         self.changed.notify_all()
 
