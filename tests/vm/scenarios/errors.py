@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """PCIe errors: what recovery from them does to a fence, with AER alone and with Downstream Port Containment."""
 
+import contextlib
+
 from testbed.guest import (VERIFY, WITHOUT_DAEMON, disk, fenced, not_active, pci, provoke, readers, unfenced,
                            wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
@@ -72,6 +74,40 @@ def test_error_under_io(bed):
             wait_for(f"{device} to be active", lambda: not_active(bed) == {})
     works(bed, AER)
     works(bed, DPC)
+
+
+@contextlib.contextmanager
+def without_services(bed, port, *services):
+    """Has nobody in the machine care for what the port reports."""
+    drivers = "/sys/bus/pci_express/drivers"
+    names = {service: bed.text(f"cd {drivers}/{service}; echo {port}:*") for service in services}
+    for service, name in names.items():
+        check(write(bed, name, f"{drivers}/{service}/unbind"), f"{service} cannot be unbound from {name}")
+    yield
+    # Nothing of what has happened is news; a link that was down would be a card that was pulled out. Only the bits that
+    # are set are written: QEMU keeps them all for who clears others as well.
+    bed.text(f"setpci -s {port} CAP_EXP+1a.w=$(setpci -s {port} CAP_EXP+1a.w)")
+    for service, name in names.items():
+        check(write(bed, name, f"{drivers}/{service}/bind"), f"{service} cannot be bound to {name}")
+
+
+def test_told_while_contained(bed):
+    """A disk whose driver was told of the fence when nothing could be read from it works after its reset"""
+    bed.text(f"{VERIFY} fill {disk(bed, DPC)}; udevadm settle")
+    start = mark(bed)
+    device = address(bed, DPC)
+    port = bed.text(f"basename $(dirname $(readlink -f {pci(device)}))")
+    with without_services(bed, port, "pciehp", "dpc"):
+        # Contain at a fatal error, and interrupt nobody.
+        bed.text(f"setpci -s {port} ECAP_DPC+6.w=1:3")
+        bed.error(DPC, FATAL)
+        check(bed.text(f"setpci -s {device} VENDOR_ID") == "ffff", "the port does not contain")
+        bed.text(f"smmu-rasctl fence --yes --no-wait {device}")
+        wait_for("its driver to be told", lambda: dmesg(bed, "frozen state error detected", start))
+        bed.text(f"setpci -s {port} ECAP_DPC+8.w=1")
+        check(write(bed, 1, pci(device, "reset")), "the reset failed")
+        works(bed, DPC)
+    check(fenced(bed, start) == unfenced(bed, start) == [device], "there is to be one fence")
 
 
 def test_recovery_without_a_reset(bed):
