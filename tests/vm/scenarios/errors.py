@@ -125,7 +125,8 @@ def test_recovery_without_a_reset(bed):
 
 
 def test_failed_recovery(bed):
-    """A disk that does not come back from the reset of the recovery stays fenced for as long as it is there"""
+    """A disk that does not come back from the reset of the recovery stays fenced, and works again when it is cured"""
+    bed.text(f"{VERIFY} fill {disk(bed, AER)}; udevadm settle")
     start = mark(bed)
     for device in (AER, DPC):
         bed.wedge(device, "reset-fails")
@@ -136,3 +137,7 @@ def test_failed_recovery(bed):
     check(not unfenced(bed, start) and bed.stream(AER)["eats"] == 0 and bed.stream(DPC)["eats"] == 0, "a fence ended")
     # Where a link does not come up after a containment, the hot-plug driver takes the card for pulled out.
     wait_for("the other to be taken away", lambda: not_active(bed) == {address(bed, AER): "fenced"})
+    # It has been reset long ago, so what it needs is not to be read from it any more.
+    bed.release(AER)
+    check(write(bed, 1, pci(address(bed, AER), "reset")), "the reset failed")
+    works(bed, AER)
