@@ -160,9 +160,10 @@ def test_killed(bed):
 
 def wait_in_between(bed):
     """A rule that gives somebody time to do something between two steps of a card's recovery."""
+    time = "20s" if calm.makes_slow(bed) else "3s"
     rules(bed, {"name": "disk", "match": {"driver": "nvme"}, "steps": ["reset", "verify"]},
           {"name": "card", "match": {"driver": "virtio-pci"},
-           "steps": ["unbind", "reset", {"step": "wait", "for": "3s"}, "reattach", "bind"]},
+           "steps": ["unbind", "reset", {"step": "wait", "for": time}, "reattach", "bind"]},
           backoff={"first": "100ms", "max": "1s"})
 
 
