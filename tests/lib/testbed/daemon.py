@@ -7,7 +7,7 @@ import re
 from workshop.cache import ROOT
 
 from .guest import driver, not_active
-from .scenario import check, wait_for
+from .scenario import check, journalctl, wait_for
 
 POLICY = "/etc/smmu-rasd/policy.d/10-testbed.json"
 STATE = "/run/smmu-rasd/devices"
@@ -31,7 +31,7 @@ def rules(bed, *each, **defaults):
 
 def cursor(bed):
     """A place in the journal: its end."""
-    return re.search(r"-- cursor: (.*)", bed.text("journalctl -n 0 --show-cursor"))[1]
+    return re.search(r"-- cursor: (.*)", journalctl(bed, "-n 0 --show-cursor"))[1]
 
 
 def records(bed, since, device=None, kind=None):
@@ -39,7 +39,7 @@ def records(bed, since, device=None, kind=None):
     fields = ["_SYSTEMD_UNIT=smmu-rasd.service"]
     fields += [f"SMMU_RAS_DEVICE={address(bed, device)}"] if device else []
     fields += [f"MESSAGE_ID={MESSAGES[kind]}"] if kind else []
-    text = bed.text(f"journalctl -q -o json --after-cursor='{since}' {' '.join(fields)}")
+    text = journalctl(bed, f"-q -o json --after-cursor='{since}' {' '.join(fields)}")
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -53,10 +53,21 @@ def dmesg(bed, pattern, since=None):
     return [line for line in text.splitlines() if re.search(pattern, line)]
 
 
+def journalctl(bed, words):
+    """What journalctl says. It leaves out a file that journald is making longer at that moment, with a word about it."""
+    def whole():
+        done = bed.run(f"journalctl {words}", check=False)
+        return None if "ignoring file" in done.stderr else done
+
+    done = wait_for("a journal that can be read", whole)
+    check(done.returncode == 0, f"journalctl {words}: exit code {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
 def journal(bed, device, since):
     """smmu-rasd's records about a device after a mark, as dictionaries."""
-    when = json.loads(bed.text(f"journalctl -o json -n 1 _TRANSPORT=kernel --grep {since}"))["__REALTIME_TIMESTAMP"]
-    lines = bed.text(f"journalctl -o json --since @{int(when) // 10**6} SMMU_RAS_DEVICE={device}").splitlines()
+    when = json.loads(journalctl(bed, f"-o json -n 1 _TRANSPORT=kernel --grep {since}"))["__REALTIME_TIMESTAMP"]
+    lines = journalctl(bed, f"-o json --since @{int(when) // 10**6} SMMU_RAS_DEVICE={device}").splitlines()
     return [entry for entry in map(json.loads, lines) if int(entry["__REALTIME_TIMESTAMP"]) > int(when)]
 
 
