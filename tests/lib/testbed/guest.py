@@ -32,6 +32,11 @@ def unbind(bed, address):
     return write(bed, address, pci(address, "driver/unbind"))
 
 
+def port_of(bed, address):
+    """The port that a device is behind."""
+    return bed.text(f"basename $(dirname $(readlink -f {pci(address)}))")
+
+
 def group(bed, address):
     """The folder of a device's IOMMU group."""
     return bed.text(f"readlink -f {pci(address, 'iommu_group')}")

@@ -8,7 +8,7 @@ import json
 from testbed.agent import Agent
 from testbed.bed import patience
 from testbed.daemon import address, busy, cursor, pid, records, rules, wait_record, well
-from testbed.guest import disk, driver, not_active, pci, provoke
+from testbed.guest import disk, driver, not_active, pci, port_of, provoke
 from testbed.proof import attempt, ready
 from testbed.scenario import check, dmesg, mark, wait_for
 
@@ -65,7 +65,7 @@ def ready_for_power(bed, device):
     It does that once the power indicator is off as well, which the kernel does a second after the power. Here the
     indicator is off before, so a new card can be there when that second is over and the kernel looks again.
     """
-    port = bed.text(f"basename $(dirname $(readlink -f {pci(address(bed, device))}))")
+    port = port_of(bed, address(bed, device))
     bed.text(f"setpci -s {port} CAP_EXP+18.w=300:300")
 
 

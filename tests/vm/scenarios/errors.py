@@ -3,8 +3,8 @@
 
 import contextlib
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, disk, fenced, not_active, pci, provoke, readers, unfenced,
-                           wait_fenced, write)
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, disk, fenced, not_active, pci, port_of, provoke, readers,
+                           unfenced, wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "nvme,dpc/nvme", "append": WITHOUT_DAEMON}
@@ -96,7 +96,7 @@ def test_told_while_contained(bed):
     bed.text(f"{VERIFY} fill {disk(bed, DPC)}; udevadm settle")
     start = mark(bed)
     device = address(bed, DPC)
-    port = bed.text(f"basename $(dirname $(readlink -f {pci(device)}))")
+    port = port_of(bed, device)
     with without_services(bed, port, "pciehp", "dpc"):
         # Contain at a fatal error, and interrupt nobody.
         bed.text(f"setpci -s {port} ECAP_DPC+6.w=1:3")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel on its own, with no smmu-rasd: fences hold, and an administrator with a shell gets a device back."""
 
-from testbed.guest import VERIFY, pci, write
+from testbed.guest import VERIFY, pci, port_of, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "nvme,virtio-net"}
@@ -69,7 +69,7 @@ def test_reset_and_bind(bed):
 def test_bus_reset(bed):
     """A reset of the whole bus below the port counts as well"""
     start = wedge_card(bed)
-    port = bed.text(f"basename $(dirname $(readlink -f {pci(CARD)}))").strip()
+    port = port_of(bed, CARD)
     check(write(bed, CARD, "/sys/bus/pci/drivers/virtio-pci/unbind"), "unbinding failed")
     check(write(bed, 1, pci(port, "reset_subordinate")), "the reset failed")
     check(dmesg(bed, rf"{CARD}: reset while fenced", start), "the IOMMU does not know of the reset")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Several devices in one domain and in several, and several CPUs that flush: exactly the wedged ones are fenced."""
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, counters, disk, fenced, group, pci, progress, readers, unbind,
-                           unfenced, wait_fenced, write)
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, counters, disk, fenced, group, pci, port_of, progress, readers,
+                           unbind, unfenced, wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # Two disks of their own; three functions of one device, in one domain; two below a switch, each with its port.
@@ -42,7 +42,7 @@ def test_groups(bed):
     check(groups[FIRST] == groups[SECOND] == groups[THIRD], str(groups))
     check(len(set(groups.values())) == 5, str(groups))
     for device in (LEFT, RIGHT):
-        port = bed.text(f"basename $(dirname $(readlink -f {pci(address(bed, device))}))")
+        port = port_of(bed, address(bed, device))
         check(group(bed, port) == groups[device], f"{device} is not in the group of its port")
 
 
@@ -169,7 +169,7 @@ def test_all_of_a_domain(bed):
 def test_bus_reset_of_three(bed):
     """A reset of the bus cures those of its functions that are fenced, and leaves the healthy one as it was"""
     start = mark(bed)
-    port = bed.text(f"basename $(dirname $(readlink -f {pci(address(bed, FIRST))}))")
+    port = port_of(bed, address(bed, FIRST))
     with readers(bed, FIRST, SECOND, THIRD):
         bed.wedge(FIRST, "until-reset")
         bed.wedge(SECOND, "until-reset")
