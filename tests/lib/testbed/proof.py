@@ -19,9 +19,10 @@ from .guest import pci
 from .scenario import check, other, wait_for
 
 PROOF = "/sys/kernel/debug/ats-test/proof"
-# How often a wedged device writes on a kernel with checkers at most. With the usual 50 µs eight of them keep two
-# emulated CPUs busy that have KASAN, for half a minute, with events that the SMMU's thread reads: RCU then complains.
-SLOW_HAMMER_US = 5000
+# How often a wedged device writes, and how often at most on a kernel with checkers. With the usual interval eight of
+# them keep two emulated CPUs busy that have KASAN, for half a minute, with events that the SMMU's thread reads, or the
+# emulator itself, so that the CPUs get nowhere: RCU then complains.
+HAMMER_US, SLOW_HAMMER_US = 50, 5000
 PASID_FLAVOURS = ("pasid", "sva")
 MODES = {"until-reset": 1, "forever": 2, "again": 3, "slow": 4, "reset-fails": 5}
 COLUMNS = ("kernel", "CPUs", "SMMU waits", "broken", "flavour", "context", "devices", "wedged", "writes", "fenced",
@@ -30,12 +31,16 @@ rows, guard = [], threading.Lock()
 FULL = "SAFETY_FULL" in os.environ  # what tests/vm/safety --full sets
 
 
-def ready(bed, hammer_us=50):
-    """Loads the driver, once for each start of the machine. Wedged devices will write so often."""
+def interval_for(bed, hammer_us=HAMMER_US):
+    """How often wedged devices are to write, in µs, where so often is wanted."""
+    return max(hammer_us, SLOW_HAMMER_US if calm.makes_slow(bed) else 0)
+
+
+def ready(bed, hammer_us=HAMMER_US):
+    """Loads the driver, once for each start of the machine. Wedged devices will write so often, if it bears it."""
     if bed.run(f"test -e {PROOF}", check=False).returncode:
         bed.load_module("ats-test")
-        least = SLOW_HAMMER_US if calm.makes_slow(bed) else 0
-        bed.text(f"echo {max(hammer_us, least)} > /sys/module/ats_test/parameters/hammer_us")
+        bed.text(f"echo {interval_for(bed, hammer_us)} > /sys/module/ats_test/parameters/hammer_us")
 
 
 def test_functions(bed):

@@ -15,7 +15,7 @@ from .guest import pci
 from .scenario import check, wait_for
 
 TRANSLATE, WRITE, WRITE_STALE = 1, 3, 4  # commands of the test device
-PATTERN, HAMMER_US = 0xa5, 50
+PATTERN = 0xa5
 VICTIM, OTHER = 100, 200  # pages of the program
 WAYS = {"group": "container", "cdev": "iommufd"}
 
@@ -43,6 +43,7 @@ def set_up(drive, way, devices):
 def attempt(bed, drive, way, wedged, devices):
     """One try; what came of it, by the names that proof.attempt() has."""
     names, broken = [each["id"] for each in devices], [each["id"] for each in wedged]
+    hammer_us = proof.interval_for(bed)
 
     def order(name, command, page=VICTIM):
         return "order", name, command, iova(page), PATTERN
@@ -53,7 +54,7 @@ def attempt(bed, drive, way, wedged, devices):
     before = errors(bed)
     # The rest without a pause: where the program is a real-time thread on the only CPU, nobody else runs in between.
     said = drive.ask_all(
-        *(("wedge", name, proof.MODES["until-reset"], PATTERN, HAMMER_US) if name in broken else
+        *(("wedge", name, proof.MODES["until-reset"], PATTERN, hammer_us) if name in broken else
           ("wedge", name, 0, PATTERN, 0) for name in names),
         ("unmap", "space", iova(VICTIM), 1, VICTIM),
         *(order(name, WRITE_STALE) for name in broken),
@@ -61,7 +62,7 @@ def attempt(bed, drive, way, wedged, devices):
         *(("record", name) for name in names), timeout=120)
     unmapped, said = said[len(names)], said[len(names) + 1:]
     written, differ, records = said[:len(broken)], said[len(broken)], dict(zip(names, said[len(broken) + 1:]))
-    # By itself it writes every HAMMER_US, so what it does not write until here it does not write.
+    # By itself it writes every `hammer_us`, so what it does not write until here it does not write.
     damage = max(differ["bytes"], drive.damage(VICTIM))
     ends = [records[name]["cut_off"] for name in broken if records[name]["cut_off"]]
     result = {"flavour": "vfio", "context": WAYS[way], "devices": len(devices), "wedged": len(wedged), "reused": 1,

@@ -28,7 +28,8 @@ def all_vfs(bed):
 def wedge(bed, device):
     """Wedges a network function and has it found out: when its interface goes down its driver unmaps its buffers."""
     start = mark(bed)
-    name = bed.text(f"ls {pci(address(bed, device), 'net')}")
+    # udev gives an interface its name some time after the driver has made it.
+    name = bed.text(f"udevadm settle --timeout=120 && ls {pci(address(bed, device), 'net')}", timeout=130)
     bed.text(f"ip link set {name} up")
     bed.wedge(device, "until-reset")
     bed.text(f"ip link set {name} down")

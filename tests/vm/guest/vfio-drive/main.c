@@ -43,7 +43,7 @@
  *   nested NAME DEVICE VIOMMU STE0 STE1
  *   invalidate VIOMMU LOW HIGH ...  commands of a guest: how many were handled, and the error
  *   veventq NAME VIOMMU
- *   events NAME                     the events that wait there
+ *   events NAME [SID]               the events that wait there; of a stream, and others are lost
  */
 #define _GNU_SOURCE
 #include "drive.h"
@@ -197,7 +197,7 @@ static const struct {
 	{"progress", 1, progress},   {"parent", 3, parent},
 	{"viommu", 3, viommu},	     {"vdevice", 4, vdevice},
 	{"nested", 5, nested},	     {"invalidate", -1, invalidate},
-	{"veventq", 2, veventq},     {"events", 1, events},
+	{"veventq", 2, veventq},     {"events", -1, events},
 };
 
 static void run(char *line)

@@ -115,7 +115,6 @@ void events(char **words, int count)
 	unsigned long number_of = 0;
 	uint64_t last[2] = {0, 0};
 
-	(void)count;
 	while (poll(&wait, 1, 0) > 0 && wait.revents & POLLIN) {
 		ssize_t got = read(queue->fd, &one, sizeof(one));
 
@@ -123,6 +122,8 @@ void events(char **words, int count)
 			fail("read");
 		if (got < (ssize_t)sizeof(one))
 			continue; /* only the word that some were lost */
+		if (count > 1 && one.event[0] >> 32 != number(words[1]))
+			continue;
 		number_of++;
 		last[0] = one.event[0] & 0xff;
 		last[1] = one.event[0] >> 32;
