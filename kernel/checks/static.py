@@ -38,6 +38,18 @@ def step_export(series):
         raise Failure(f"{header} is not the kernel's")
 
 
+def step_cover(series):
+    """The cover letter counts and lists the patches that there are, and the lines that they change"""
+    letter = (linux.PATCHES / "0000-cover-letter.patch").read_text()
+    span = f"{series.base}..{series.tip}"
+    wanted = [f"[PATCH 00/{len(series.patches)}]",
+              linux.git_output(series.tree, "shortlog", "-w72,2,4", span).rstrip("\n"),
+              linux.git_output(series.tree, "diff", "-M", "--stat=72", span).rstrip("\n")]
+    lacks = [text for text in wanted if text not in letter]
+    if lacks:
+        raise Failure("0000-cover-letter.patch does not have this:\n" + "\n\n".join(lacks))
+
+
 def accepted():
     """[[type, file, text, times used]] from checkpatch-accepted."""
     found = []

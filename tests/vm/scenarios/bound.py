@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the driver of a fenced device does, with no smmu-rasd: it neither hangs nor gives up, and goes on after a reset."""
 
+from testbed.agent import Agent
 from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
@@ -102,6 +103,26 @@ def test_virtio_net_link_goes_down(bed):
     check(bed.text(f"cat /sys/class/net/{card}/carrier") == "0", "the link is up")
     said = dmesg(bed, f"virtio_net .*{card}", start)
     check(len(said) == 1 and "broken" in said[0], f"one line was to be said: {said}")
+    bring_back(bed, CARD, let_go(bed, CARD))
+    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+
+
+def test_virtio_net_command_in_hand(bed):
+    """A command that a network card has in hand when it is fenced ends, and is unmapped when the card is unbound"""
+    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
+    bed.text(f"setpci -s {CARD} COMMAND=0:4")  # without bus mastering it does not get at its queues
+    with bed.start(f"ip link add link {card} name vlan9 type vlan id 9") as command:
+        # Whoever sends a command spins until it is answered: system time, in hundredths of a second.
+        spins = "test $(cut -d' ' -f15 /proc/$(pgrep -nx ip)/stat) -gt 50"
+        wait_for("the command to be in hand", lambda: bed.run(spins, check=False).returncode == 0)
+        agent = Agent(bed)
+        try:
+            agent.ask("fence", device=CARD)
+        finally:
+            agent.close()
+        said = command.communicate(timeout=60)
+    check(command.returncode == 0, f"it was to end, without its answer: {said}")
+    # That nothing stays mapped, and that no memory is lost, is what DMA-API debugging and kmemleak look for.
     bring_back(bed, CARD, let_go(bed, CARD))
     wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
 
