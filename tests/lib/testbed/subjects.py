@@ -22,6 +22,7 @@ class Device:
         self.net = known["net"]
         self.driver = self.agent.ask("link", path=f"{self.path}/driver")
         self.counts, self.process, self.before, self.late, self.filled = {}, None, 0, 0, False
+        self.readers = None
 
     @property
     def path(self):
@@ -41,7 +42,8 @@ class Device:
                 self.agent.sh(f"{VERIFY} fill /dev/{self.disk}")
                 self.filled = True
             how = f"2 1000000 {PACE_MS}" if self.rounds.slow else "1 1000000"
-            self.process = self.bed.start(f"exec nice -n 19 {VERIFY} read /dev/{self.disk} {how}")
+            self.process = self.bed.start(f"echo $$; exec nice -n 19 {VERIFY} read /dev/{self.disk} {how}")
+            self.readers = self.process.stdout.readline().strip()  # the number of their process
         self.said, self.counts = collections.deque(maxlen=3), {}
         threading.Thread(target=self._listen, args=(self.process, self.counts, self.said), daemon=True).start()
 
@@ -59,7 +61,8 @@ class Device:
         """New readers, after the driver was unbound: the old ones have seen errors, as they should, and nothing else."""
         if not self.net:
             self.data_is_right(errors_allowed=True)
-            self.agent.sh(f"pkill -TERM -f '[v]erify-io read /dev/{self.disk} '")
+            # Not by the disk's name: two disks that are bound at once may exchange theirs, and the other's readers be new.
+            self.agent.sh(f"kill -TERM {self.readers}")
             self.process.wait(timeout=60)
             self.start_traffic()
 
