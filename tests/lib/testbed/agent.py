@@ -25,6 +25,12 @@ class Agent:
         self.process = bed.start("exec python3 -u /run/in_guest.py", stdin=subprocess.PIPE)
         threading.Thread(target=self._read, daemon=True).start()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def close(self):
         self.process.kill()
         self.process.wait()

@@ -116,11 +116,8 @@ def table():
 
 def fenced_now(bed):
     """The devices that are not active, as the kernel itself says over netlink."""
-    agent = Agent(bed)
-    try:
+    with Agent(bed) as agent:
         return set(agent.ask("fences"))
-    finally:
-        agent.close()
 
 
 def cure(bed, wedged, mode):

@@ -115,11 +115,8 @@ def test_virtio_net_command_in_hand(bed):
         # Whoever sends a command spins until it is answered: system time, in hundredths of a second.
         spins = "test $(cut -d' ' -f15 /proc/$(pgrep -nx ip)/stat) -gt 50"
         wait_for("the command to be in hand", lambda: bed.run(spins, check=False).returncode == 0)
-        agent = Agent(bed)
-        try:
+        with Agent(bed) as agent:
             agent.ask("fence", device=CARD)
-        finally:
-            agent.close()
         said = command.communicate(timeout=60)
     check(command.returncode == 0, f"it was to end, without its answer: {said}")
     # That nothing stays mapped, and that no memory is lost, is what DMA-API debugging and kmemleak look for.
