@@ -18,6 +18,7 @@ from workshop.ui import Failure
 from . import calm
 from .agent import Agent, Refused
 from .bed import patience
+from .daemon import STATE
 from .proof import ready
 from .scenario import check
 from .subjects import Device, Function, prove
@@ -208,7 +209,9 @@ class Rounds:
             if device.net:
                 self.wait(f"{device.id}: its driver",
                           lambda each=device: self.agent.ask("link", path=f"{each.path}/driver") == each.driver)
-        self.agent.sh("systemctl stop smmu-rasd; systemctl reset-failed smmu-rasd")
+        # It has to forget them too: after five recoveries within an hour it leaves a device fenced, and a slow machine, or
+        # an unlucky seed, gets to six.
+        self.agent.sh(f"systemctl stop smmu-rasd; systemctl reset-failed smmu-rasd; rm -rf {STATE}")
         for device, _, _ in planned:
             if device.counts.get("errors"):  # it had to unbind
                 device.start_again()
