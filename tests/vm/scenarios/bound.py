@@ -9,11 +9,17 @@ from testbed.scenario import check, dmesg, mark, wait_for
 BED = {"kernel": "patched", "devices": "virtio-blk,virtio-net,nvme,igb",
        "append": (*WITHOUT_DAEMON, "nvme_core.io_timeout=2")}
 DISK, CARD, NVME, IGB = "0000:01:00.0", "0000:02:00.0", "0000:03:00.0", "0000:04:00.0"
+PING_CARD, PING_IGB = (f"ping -c 2 -i 0.2 -W 1 {peer}" for peer in ("10.0.3.2", "10.0.4.2"))
 
 
 def disk_of(bed):
     """Which disk belongs to the virtio-blk device: there may be none yet after a bind."""
     return "/dev/" + bed.text(f"basename {pci(DISK, 'virtio*/block/*')}")
+
+
+def card_of(bed):
+    """The network interface of the virtio-net device."""
+    return bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
 
 
 def reset(bed, device):
@@ -85,31 +91,35 @@ def test_virtio_blk_unbind(bed):
     unbound_under_io(bed, "virtio-blk0", DISK, disk_of)
 
 
+def recover_card(bed):
+    """Unbinds the network card, resets it and binds it again, and waits until it works."""
+    bring_back(bed, CARD, let_go(bed, CARD))
+    wait_for("the network", lambda: bed.run(PING_CARD, check=False).returncode == 0)
+
+
 def test_virtio_net_lets_go(bed):
     """Commands to a fenced network card fail instead of hanging with the RTNL held, and it can be unbound at once"""
-    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
-    wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
+    card = card_of(bed)
+    wedge(bed, "virtio-net0", CARD, PING_CARD)
     bed.run(f"timeout 120 ip link set {card} promisc on", check=False)
     bed.text("timeout 120 ip link add dummy9 type dummy && ip link del dummy9")  # somebody else who wants the RTNL
-    bring_back(bed, CARD, let_go(bed, CARD))
-    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+    recover_card(bed)
 
 
 def test_virtio_net_link_goes_down(bed):
     """A fenced network card under traffic says once that it is broken and has no link, instead of a line a packet"""
-    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
-    start = wedge(bed, "virtio-net0", CARD, "ping -c 2 -i 0.2 -W 1 10.0.3.2")
+    card = card_of(bed)
+    start = wedge(bed, "virtio-net0", CARD, PING_CARD)
     bed.run(f"ping -q -I {card} -c 100 -i 0.01 -W 1 10.0.3.2", check=False)
     check(bed.text(f"cat /sys/class/net/{card}/carrier") == "0", "the link is up")
     said = dmesg(bed, f"virtio_net .*{card}", start)
     check(len(said) == 1 and "broken" in said[0], f"one line was to be said: {said}")
-    bring_back(bed, CARD, let_go(bed, CARD))
-    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+    recover_card(bed)
 
 
 def test_virtio_net_command_in_hand(bed):
     """A command that a network card has in hand when it is fenced ends, and is unmapped when the card is unbound"""
-    card = bed.text(f"basename {pci(CARD, 'virtio*/net/*')}")
+    card = card_of(bed)
     bed.text(f"setpci -s {CARD} COMMAND=0:4")  # without bus mastering it does not get at its queues
     with bed.start(f"ip link add link {card} name vlan9 type vlan id 9") as command:
         # Whoever sends a command spins until it is answered: system time, in hundredths of a second.
@@ -120,8 +130,7 @@ def test_virtio_net_command_in_hand(bed):
         said = command.communicate(timeout=60)
     check(command.returncode == 0, f"it was to end, without its answer: {said}")
     # That nothing stays mapped, and that no memory is lost, is what DMA-API debugging and kmemleak look for.
-    bring_back(bed, CARD, let_go(bed, CARD))
-    wait_for("the network", lambda: bed.run("ping -c 1 -W 1 10.0.3.2", check=False).returncode == 0)
+    recover_card(bed)
 
 
 def test_nvme_waits(bed):
@@ -155,9 +164,6 @@ def test_nvme_failed_reset(bed):
         reset(bed, NVME)
         said = stop(bed, readers)
     check(readers.returncode == 0, f"the readers failed: {said}")
-
-
-PING_IGB = "ping -c 2 -i 0.2 -W 1 10.0.4.2"
 
 
 def wait_for_igb(bed):
