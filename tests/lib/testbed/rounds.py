@@ -68,11 +68,12 @@ class Rounds:
                 self.domains[device.domain].append(device)
         self.blocked, self.cycles, self.tally = 0, 0, collections.Counter()
 
-    def wait(self, what, condition, timeout=30):
+    def wait(self, what, condition, timeout=30, why=lambda: ""):
+        """Waits for a condition; when it does not come, why() is asked for what else there is to say."""
         end = time.monotonic() + timeout * patience()
         while not condition():
             if time.monotonic() > end:
-                raise Failure(f"not within {timeout * patience():.0f} s: {what}")
+                raise Failure(f"not within {timeout * patience():.0f} s: {what}\n{why()}".rstrip())
             time.sleep(0.02)
 
     def start_traffic(self):

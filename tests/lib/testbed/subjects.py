@@ -91,7 +91,22 @@ class Device:
             self.rounds.wait(f"{self.id}: an answer over the network",
                              lambda: self.agent.ask("sh", command=f"ping -n -c 1 -W 1 {self.host}")[0] == 0)
         else:
-            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > self.before)
+            self.rounds.wait(f"{self.id}: the readers to read on", lambda: self.counts.get("reads", 0) > self.before,
+                             why=self.where_readers_are)
+
+    def where_readers_are(self):
+        """What there is to see of readers that do not read: of them, of the disk's queues, and of the device."""
+        said = f"they {'have ended' if self.process.poll() is not None else 'are there'}: {list(self.said)}\n"
+        said += self.bed.run(f"head -n 30 /proc/{self.readers}/task/*/stack /sys/block/{self.disk}/inflight "
+                             f"{self.path}/virtio*/status {self.path}/enable; setpci -s {self.address} COMMAND; "
+                             "grep ITS-PCI /proc/interrupts", check=False, timeout=60).stdout
+        with self.bed.qmp() as qmp:
+            for path in [each["path"] for each in qmp.command("x-query-virtio") if f"/{self.id}/" in each["path"]]:
+                of_device = qmp.command("x-query-virtio-status", path=path)
+                said += str({name: of_device[name] for name in ("status", "broken", "isr")}) + "\n"
+                for number in range(of_device["num-vqs"]):
+                    said += str(qmp.command("x-query-virtio-queue-status", path=path, queue=number)) + "\n"
+        return said
 
     def write(self, name, value, timeout=90):
         path = name if name.startswith("/") else f"{self.path}/{name}"
