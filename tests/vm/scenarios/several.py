@@ -46,6 +46,20 @@ def test_groups(bed):
         check(group(bed, port) == groups[device], f"{device} is not in the group of its port")
 
 
+def test_disk_that_was_probed_too_early(bed):
+    """The test bed probes a disk again that was lost at boot, when the ports above were being enabled, and no other"""
+    other = address(bed, "nvme0")
+    for each in (address(bed, RIGHT), other):
+        check(unbind(bed, each), "unbinding failed")
+    bed.text(f"setpci -s {port_of(bed, address(bed, RIGHT))} COMMAND=0:2")
+    check(not bind(bed, address(bed, RIGHT), "nvme"), "it can be bound below a port that is off")
+    check(dmesg(bed, f"nvme {address(bed, RIGHT)}: error -19: probe failed"), "not the words that are looked for")
+    bed.text("/usr/local/lib/testbed/probe-again")
+    disk(bed, RIGHT)
+    check(bed.run(f"test -e {pci(other, 'driver')}", check=False).returncode == 1, "the other disk was probed as well")
+    check(bind(bed, other, "nvme"), "it cannot be bound")
+
+
 def test_two_of_three_in_one_batch(bed):
     """One flush finds both wedged functions among three: two timeouts beyond the first, and the third goes on"""
     bed.text(f"{VERIFY} fill {disk(bed, FIRST)}")
