@@ -24,6 +24,7 @@ MORE_USERS = ("drivers/iommu/dma-iommu.o", "drivers/iommu/iommufd/device.o", "dr
               "drivers/pci/pcie/aer.o", "drivers/pci/hotplug/pciehp_hpc.o", "drivers/vfio/pci/vfio_pci_core.o")
 WARNING = re.compile(r"^(?P<where>[^\s:]+):(?:\d+:)*\s*(?P<text>(?:fatal )?(?:warning|error|note): .*)$|"
                      r"^(?:Warning|WARNING|ERROR): (?P<file>[^\s:]+\.[chS])(?::\d+)*:? (?P<said>.*)$")
+NO_MODULE = re.compile(r"^ModuleNotFoundError: No module named '(\S+)'$", re.M)
 
 
 class Skip(Exception):
@@ -85,6 +86,9 @@ class Series:
                               stderr=subprocess.STDOUT, text=True, errors="replace", check=False, **options)
         with open(self.log, "a", encoding="utf-8") as log:
             log.write(f"$ {' '.join(command)}\n{done.stdout}")
+        missing = NO_MODULE.search(done.stdout)
+        if missing:
+            raise Failure(f"{' '.join(command[:2])} needs Python's module {missing[1]}: run `make deps-check` as root")
         return done.returncode, done.stdout
 
 
