@@ -173,7 +173,7 @@ class Bed:
     # -- up and down --
 
     def up(self, kernel="patched", devices="nvme,virtio-net", smp=2, memory="512M", timeout=180, append=(),
-           atc_timeout=100, parts=None, icount=False, more=()):
+           atc_timeout=100, parts=None, icount=False, gic=3, more=()):
         # `more` is for a machine that starts in another way: arguments that QEMU gets last.
         append = (*append, *os.environ.get("TESTBED_APPEND", "").split())
         beds = machine.devices(devices)
@@ -188,7 +188,7 @@ class Bed:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, mode=0o700)
             try:
-                self._start(qemu, image, guest, beds, smp, memory, append, atc_timeout, icount, more,
+                self._start(qemu, image, guest, beds, smp, memory, append, atc_timeout, icount, gic, more,
                             {"kernel": kernel, "image": str(image), "smp": smp})
             except BaseException:
                 self._stop()
@@ -200,12 +200,12 @@ class Bed:
             self._stop()
             raise
 
-    def _start(self, qemu, image, guest, beds, smp, memory, append, atc_timeout, icount, more, state):
+    def _start(self, qemu, image, guest, beds, smp, memory, append, atc_timeout, icount, gic, more, state):
         shutil.copy(guest / "login", self.folder / "key")
         host_key = " ".join((guest / "host.pub").read_text().split()[:2])
         (self.folder / "known_hosts").write_text(f"testbed {host_key}\n")
         command = machine.command(qemu, image, guest / "disk.ext4", self.folder, smp, memory, beds, append,
-                                  atc_timeout, icount) + list(more)
+                                  atc_timeout, icount, gic) + list(more)
         environment = dict(os.environ, TMPDIR=str(temporary()))
         with open(self.folder / "qemu.log", "wb") as log:
             # A session of its own, so that the Ctrl-C of whoever ran `up` does not end the machine.

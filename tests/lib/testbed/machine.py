@@ -162,14 +162,14 @@ def devices(text):
     return builder.made
 
 
-def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, icount=False):
+def command(qemu, kernel, disk, state, smp, memory, beds, append, atc_timeout, icount=False, gic=3):
     # pcie_port_pm=off: QEMU's ports have no PME to wake them when something is plugged in.
     line = ["console=ttyAMA0", "root=/dev/vda", "rw", "pcie_port_pm=off", "panic=-1", "systemd.show_status=0",
             "systemd.log_target=kmsg", "systemd.log_level=warning", "systemd.default_standard_output=journal", *append]
     arguments = [
         str(qemu), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-name", f"smmu-ras-testbed-{Path(state).name}",
-        "-machine", "virt,gic-version=3,iommu=smmuv3", "-global", "arm-smmuv3.ats=on",
+        "-machine", f"virt,gic-version={gic},iommu=smmuv3", "-global", "arm-smmuv3.ats=on",
         "-global", f"arm-smmuv3.atc-timeout-ms={atc_timeout}", "-global", "arm-smmuv3.ssidsize=8",
         "-cpu", "cortex-a72",
         # With icount the guest's clock counts its instructions: what it does then depends on nothing else.
