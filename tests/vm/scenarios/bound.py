@@ -145,6 +145,26 @@ def test_nvme_waits(bed):
     check(readers.returncode == 0, f"the readers failed: {said}")
 
 
+def test_nvme_cpu_goes_offline(bed):
+    """Taking a CPU offline waits for the requests that a fenced disk has of it, and a reset has both of them go on"""
+    online = "/sys/devices/system/cpu/cpu1/online"
+    bed.text(f"{VERIFY} fill /dev/nvme0n1")
+    with bed.start(f"taskset -c 1 {VERIFY} read /dev/nvme0n1 4 100") as readers:
+        reads = "test $(cut -c1-9 /sys/class/block/nvme0n1/stat) -gt"
+        before = int(bed.text("cut -c1-9 /sys/class/block/nvme0n1/stat"))
+        wait_for("all of them to read", lambda: bed.run(f"{reads} {before + 50}", check=False).returncode == 0)
+        wedge(bed, "nvme0", NVME)
+        wait_told(bed, NVME)
+        with bed.start(f"echo 0 > {online}") as going:
+            wait_for("it to wait", lambda: bed.run("grep -q D /proc/$(pgrep -x cpuhp/1)/stat", check=False).returncode == 0)
+            reset(bed, NVME)
+            going.communicate(timeout=60)
+        check(going.returncode == 0 and bed.text(f"cat {online}") == "0", "the CPU did not go offline")
+        check(write(bed, 1, online), "the CPU did not come back")
+        said = stop(bed, readers)
+    check(readers.returncode == 0, f"the readers failed: {said}")
+
+
 def test_nvme_unbind(bed):
     """An NVMe disk fenced under I/O can be unbound at once, which fails its requests, and works after reset and bind"""
     unbound_under_io(bed, "nvme0", NVME, lambda _: "/dev/nvme0n1")
