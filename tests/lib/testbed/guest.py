@@ -43,10 +43,21 @@ def group(bed, address):
 
 
 def disk(bed, device, timeout=30):
-    """The block device of an NVMe controller: they are numbered in the order in which they were ready."""
+    """The block device of an NVMe controller, which are numbered in the order in which they were ready, or a virtio disk."""
     address = bed.device(device)["address"]
     return "/dev/" + wait_for(f"the disk of {device}", lambda: bed.text(
-        f"ls {pci(address, 'nvme')}/nvme*/ 2>/dev/null | grep -x 'nvme[0-9]*n1' || true"), timeout)
+        f"ls {pci(address, 'nvme')}/nvme*/ {pci(address, 'virtio*/block')} 2>/dev/null | "
+        "grep -xE 'nvme[0-9]*n1|vd[a-z]+' || true"), timeout)
+
+
+def reads(bed, name):
+    """How many reads a block device has completed."""
+    return int(bed.text(f"cat /sys/class/block/{name.removeprefix('/dev/')}/stat").split()[0])
+
+
+def wait_told(bed, address):
+    """Waits until a driver has been told of the fence, and not only keeps quiet: it has switched the device off."""
+    wait_for("the driver to switch the device off", lambda: bed.text(f"cat {pci(address, 'enable')}") == "0")
 
 
 def fenced(bed, since=None):

@@ -2,7 +2,7 @@
 """What the driver of a fenced device does, with no smmu-rasd: it neither hangs nor gives up, and goes on after a reset."""
 
 from testbed.agent import Agent
-from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, write
+from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, reads, wait_told, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # NVMe's timeout is usually 30 s. Here it has passed before a test is over.
@@ -46,11 +46,6 @@ def wedge(bed, name, device, provoke=None):
         bed.run(provoke, check=False)
     wait_for("the fence", lambda: dmesg(bed, rf"{device}: fenced: it does not", start))
     return start
-
-
-def wait_told(bed, device):
-    """Waits until a driver has been told of the fence, and not only keeps quiet: it has switched the device off."""
-    wait_for("the driver to switch the device off", lambda: bed.text(f"cat {pci(device, 'enable')}") == "0")
 
 
 def stop(bed, readers):
@@ -150,9 +145,8 @@ def test_nvme_cpu_goes_offline(bed):
     online = "/sys/devices/system/cpu/cpu1/online"
     bed.text(f"{VERIFY} fill /dev/nvme0n1")
     with bed.start(f"taskset -c 1 {VERIFY} read /dev/nvme0n1 4 100") as readers:
-        reads = "test $(cut -c1-9 /sys/class/block/nvme0n1/stat) -gt"
-        before = int(bed.text("cut -c1-9 /sys/class/block/nvme0n1/stat"))
-        wait_for("all of them to read", lambda: bed.run(f"{reads} {before + 50}", check=False).returncode == 0)
+        before = reads(bed, "nvme0n1")
+        wait_for("all of them to read", lambda: reads(bed, "nvme0n1") > before + 50)
         wedge(bed, "nvme0", NVME)
         wait_told(bed, NVME)
         with bed.start(f"echo 0 > {online}") as going:

@@ -14,11 +14,6 @@ NETS = {"virtio-net0": 3, "virtio-net1": 4, "igb0": 5}
 VICTIM, MAPPED = 100, 128  # pages of vfio-drive
 
 
-def block(bed, device):
-    """The disk of a virtio-blk device."""
-    return "/dev/" + bed.text(f"basename {pci(address(bed, device), 'virtio*/block/*')}")
-
-
 def ping(bed, device, count=2):
     return bed.run(f"ping -q -c {count} -i 0.2 -W 1 10.0.{NETS[device]}.2", check=False).returncode == 0
 
@@ -78,7 +73,7 @@ def test_mounted_nvme(bed):
 def test_virtio_blk(bed):
     """A virtio disk with I/O in flight is recovered in place, and no reader sees an error"""
     since = cursor(bed)
-    with verified(bed, block(bed, "virtio-blk0"), 4):
+    with verified(bed, disk(bed, "virtio-blk0"), 4):
         bed.wedge("virtio-blk0", "until-reset")
         wait_record(bed, since, "virtio-blk0", "RECOVERED")
     well(bed, "virtio-blk0", "virtio-pci")
@@ -99,7 +94,7 @@ def test_cards(bed):
 
 def test_stacked_disk(bed):
     """A filesystem on device-mapper keeps its disk from being unbound; what could be done is said, and then works"""
-    device = block(bed, "virtio-blk1")
+    device = disk(bed, "virtio-blk1")
     bed.text(f"dmsetup create vg-data --table \"0 $(blockdev --getsz {device}) linear {device} 0\"")
     # As an operator's rule who does not know that this driver can be reset in place.
     rules(bed, {"name": "rough", "match": {"address": address(bed, "virtio-blk1")},
@@ -121,7 +116,7 @@ def test_stacked_disk(bed):
 
 def test_other_namespaces(bed):
     """So does one that only another mount namespace has, and swap in a file on it is told of as well"""
-    device = block(bed, "virtio-blk1")
+    device = disk(bed, "virtio-blk1")
     rules(bed, {"name": "rough", "match": {"address": address(bed, "virtio-blk1")},
                 "steps": ["unbind", "reset", "bind"]})
     since = cursor(bed)

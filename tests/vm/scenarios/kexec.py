@@ -4,7 +4,8 @@
 import subprocess
 from pathlib import Path
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, disk, driver, fenced, not_active, pci, wait_fenced, write)
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, disk, driver, fenced, not_active, pci, reads, wait_fenced,
+                           wait_told, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # MSIs as SPIs, of a GICv2: a GICv3 goes on using the old kernel's tables of LPIs, and without EFI the new kernel does not
@@ -33,38 +34,25 @@ def address(bed, device):
     return bed.device(device)["address"]
 
 
-def block(bed, device):
-    """The disk of either kind of device."""
-    if device.startswith("nvme"):
-        return disk(bed, device)
-    return "/dev/" + wait_for("the disk", lambda: bed.text(
-        f"ls {pci(address(bed, device), 'virtio*/block')} 2>/dev/null || true"))
-
-
-def reads(bed, device):
-    """How many requests a disk has completed."""
-    return int(bed.text(f"cut -c1-9 /sys/class/block/{block(bed, device).rpartition('/')[2]}/stat"))
-
-
 def under_io(bed, device):
     """Starts readers on each CPU: one that has requests cannot be taken offline, as kexec does."""
-    before = reads(bed, device)
+    name = disk(bed, device)
+    before = reads(bed, name)
     for cpu in (0, 1):
-        bed.text(f"taskset -c {cpu} {VERIFY} read {block(bed, device)} 4 300 >/dev/null 2>&1 </dev/null &")
-    wait_for("all of them to read", lambda: reads(bed, device) > before + 50)
+        bed.text(f"taskset -c {cpu} {VERIFY} read {name} 4 300 >/dev/null 2>&1 </dev/null &")
+    wait_for("all of them to read", lambda: reads(bed, name) > before + 50)
 
 
 def test_wedged_before_another_kernel(bed):
     """With disks fenced under I/O and one wedged unnoticed, another kernel starts, and nothing is overwritten meanwhile"""
     for device in (*FENCED, UNNOTICED, HEALTHY):
-        bed.text(f"{VERIFY} fill {block(bed, device)} && {VERIFY} read {block(bed, device)} 2 1")
+        bed.text(f"{VERIFY} fill {disk(bed, device)} && {VERIFY} read {disk(bed, device)} 2 1")
     start = mark(bed)
     for device in FENCED:
         under_io(bed, device)
         bed.wedge(device, "until-reset")
         wait_fenced(bed, device, start)
-        wait_for("the driver to switch the device off",
-                 lambda name=address(bed, device): bed.text(f"cat {pci(name, 'enable')}") == "0")
+        wait_told(bed, address(bed, device))
     bed.wedge(CARD, "until-reset")
     bed.run(PING, check=False)
     wait_fenced(bed, CARD, start)
@@ -109,5 +97,5 @@ def test_reset_and_bind(bed):
         if device == CARD:
             wait_for("the network", lambda: bed.run(PING, check=False).returncode == 0)
         else:
-            bed.text(f"{VERIFY} read {block(bed, device)} 2 1")
+            bed.text(f"{VERIFY} read {disk(bed, device)} 2 1")
     check(not_active(bed) == {}, f"not active: {not_active(bed)}")
