@@ -43,6 +43,7 @@ class Series:
         self.logs = cache.folder("log", "kernel-check")
         self.log = self.logs / "tree.log"
         self.log.unlink(missing_ok=True)
+        self.memory = None  # of what has passed before, for steps of many parts
         self.tree = cache.folder("kernel-check") / "tree"
         self._make_tree()
 
