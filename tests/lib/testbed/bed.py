@@ -375,6 +375,12 @@ class Bed:
     def release(self, device):
         self.wedge(device, "off")
 
+    def mute(self, device, value=True):
+        """Has a test function answer no configuration request any more, or answer again. All else goes on."""
+        path = self.device(device)["qom"]
+        with self.qmp() as qmp:
+            qmp.command("qom-set", path=path, property="mute", value=value)
+
     def hardware(self, device):
         """What the device itself says: its wedge mode now."""
         path = self.device(device)["qom"]

@@ -23,10 +23,15 @@ KINDS = {
     "igb": ("igb,ats=on,romfile=,netdev={id},mac={mac}", False, True),
     "ats-test": ("pci-ats-test", False, False),
     "ats-test-pf": ("pci-ats-test,vfs=8", False, False),
+    # Test functions that Linux treats in its own way (drivers/pci/quirks.c), and so not with their driver by itself
+    "ats-test-af": ("pci-ats-test,af-flr=on", False, False),
+    "ats-test-quirk": ("pci-ats-test,vendor-id=0x8086,device-id=0x10ed", False, False),
+    "ats-test-ghost": ("pci-ats-test,vendor-id=0x1b4b,device-id=0x9123,ghost=1", False, False),
+    "ats-test-alias": ("pci-ats-test,vendor-id=0x6766,device-id=0x3d40", False, False),
 }
 # Whose virtual functions can be wedged: QEMU's type of them, the first one's offset and the stride
 VIRTUAL_FUNCTIONS = {"igb": ("igbvf", 0x80, 2), "ats-test-pf": ("pci-ats-test-vf", 0x80, 1)}
-PORTS = {"dpc": ",dpc=on", "fixed": ",hotplug=off"}  # what a form can begin with
+PORTS = {"dpc": ",dpc=on", "fixed": ",hotplug=off", "cxl": ",cxl-port=on,hotplug=off"}  # what a form can begin with
 DISK_SIZE = 64 << 20
 FIRST_NET = 3  # 10.0.2.0/24 is the way in; devices get 10.0.3.0/24 and up
 
@@ -150,6 +155,11 @@ def devices(text):
     bridge/virtio-net  conventional PCI behind a bridge: no ATS, and an alias of the bridge
     dpc/nvme           any of these, and the root port has Downstream Port Containment
     fixed/nvme         any of these, and the root port has no hot-plug slot
+    cxl/nvme           any of these, and the root port is that of a CXL link, without a hot-plug slot
+
+    Some test functions are told apart by Linux: ats-test-af has the FLR of conventional PCI, ats-test-quirk a reset
+    method of its own, and ats-test-ghost a second requester ID that is no function's; function 1 of `ats-test-alias*2`
+    uses the requester ID of function 0 as well.
     """
     builder = Builder()
     for item in filter(None, text.split(",")):
