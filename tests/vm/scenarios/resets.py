@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each way to reset a device that the test bed has: what a reset cures, and what a failed one leaves.
 
-Of the kernel's methods these are flr, pm and bus, the last with a hot-plug slot and without. acpi takes ACPI, af_flr
-conventional PCI, cxl_bus CXL, and device_specific a device that the kernel has a quirk for.
+Of the kernel's methods these are flr, pm and bus, the last with a hot-plug slot and without. reset-methods.py has
+af_flr, cxl_bus and device_specific; acpi takes a machine with ACPI, which kernel/check-deb boots.
 """
 
 import contextlib

@@ -169,6 +169,8 @@ static int parse(struct proof *proof, char *line, u32 *mode)
 	if (ret)
 		return ret;
 	domain = iommu_get_domain_for_dev(&proof->devices[0]->pdev->dev);
+	if (!domain) /* a device that the IOMMU has refused */
+		return -ENODEV;
 	for (i = 0; i < MAX_DEVICES; i++)
 		if (ats_devices[i].pdev && iommu_get_domain_for_dev(&ats_devices[i].pdev->dev) == domain)
 			add_device(proof, &ats_devices[i]);
