@@ -6,7 +6,7 @@ import re
 
 from workshop.cache import ROOT
 
-from .guest import driver, not_active
+from .guest import address, driver, not_active
 from .scenario import check, journalctl, wait_for
 
 POLICY = "/etc/smmu-rasd/policy.d/10-testbed.json"
@@ -46,10 +46,6 @@ def records(bed, since, device=None, kind=None):
 def wait_record(bed, since, device, kind, timeout=90):
     """The first such record."""
     return wait_for(f"smmu-rasd's record {kind} about {device}", lambda: records(bed, since, device, kind), timeout)[0]
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def at_record(bed, since, device, number, command):

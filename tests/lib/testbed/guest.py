@@ -11,6 +11,10 @@ VERIFY = "/usr/local/lib/testbed/verify-io"
 WITHOUT_DAEMON = ("systemd.mask=smmu-rasd.service",)  # for BED's `append`
 
 
+def address(bed, device):
+    return bed.device(device)["address"]
+
+
 def pci(device, attribute=""):
     return f"/sys/bus/pci/devices/{device}/{attribute}"
 
@@ -20,33 +24,33 @@ def write(bed, value, path, timeout=120):
     return bed.run(f"echo {value} > {path}", check=False, timeout=timeout).returncode == 0
 
 
-def driver(bed, address):
-    return bed.text(f"readlink {pci(address, 'driver')} || true").rpartition("/")[2]
+def driver(bed, where):
+    return bed.text(f"readlink {pci(where, 'driver')} || true").rpartition("/")[2]
 
 
-def bind(bed, address, name):
-    return write(bed, address, f"/sys/bus/pci/drivers/{name}/bind")
+def bind(bed, where, name):
+    return write(bed, where, f"/sys/bus/pci/drivers/{name}/bind")
 
 
-def unbind(bed, address):
-    return write(bed, address, pci(address, "driver/unbind"))
+def unbind(bed, where):
+    return write(bed, where, pci(where, "driver/unbind"))
 
 
-def port_of(bed, address):
+def port_of(bed, where):
     """The port that a device is behind."""
-    return bed.text(f"basename $(dirname $(readlink -f {pci(address)}))")
+    return bed.text(f"basename $(dirname $(readlink -f {pci(where)}))")
 
 
-def group(bed, address):
+def group(bed, where):
     """The folder of a device's IOMMU group."""
-    return bed.text(f"readlink -f {pci(address, 'iommu_group')}")
+    return bed.text(f"readlink -f {pci(where, 'iommu_group')}")
 
 
 def disk(bed, device, timeout=30):
     """The block device of an NVMe controller, which are numbered in the order in which they were ready, or a virtio disk."""
-    address = bed.device(device)["address"]
+    where = address(bed, device)
     return "/dev/" + wait_for(f"the disk of {device}", lambda: bed.text(
-        f"ls {pci(address, 'nvme')}/nvme*/ {pci(address, 'virtio*/block')} 2>/dev/null | "
+        f"ls {pci(where, 'nvme')}/nvme*/ {pci(where, 'virtio*/block')} 2>/dev/null | "
         "grep -xE 'nvme[0-9]*n1|vd[a-z]+' || true"), timeout)
 
 
@@ -55,9 +59,9 @@ def reads(bed, name):
     return int(bed.text(f"cat /sys/class/block/{name.removeprefix('/dev/')}/stat").split()[0])
 
 
-def wait_told(bed, address):
+def wait_told(bed, where):
     """Waits until a driver has been told of the fence, and not only keeps quiet: it has switched the device off."""
-    wait_for("the driver to switch the device off", lambda: bed.text(f"cat {pci(address, 'enable')}") == "0")
+    wait_for("the driver to switch the device off", lambda: bed.text(f"cat {pci(where, 'enable')}") == "0")
 
 
 def fenced(bed, since=None):
@@ -71,8 +75,7 @@ def unfenced(bed, since=None):
 
 
 def wait_fenced(bed, device, since):
-    address = bed.device(device)["address"]
-    wait_for(f"the fence of {device}", lambda: address in fenced(bed, since))
+    wait_for(f"the fence of {device}", lambda: address(bed, device) in fenced(bed, since))
     check(bed.stream(device)["eats"] == 0, f"STE.EATS of {device} is set")
 
 

@@ -15,7 +15,7 @@ from . import calm
 from .agent import Agent
 from .bed import stream_id
 from .drive import driving, to_vfio
-from .guest import pci
+from .guest import address, bind, driver, pci
 from .scenario import check, other, wait_for
 
 PROOF = "/sys/kernel/debug/ats-test/proof"
@@ -41,6 +41,14 @@ def ready(bed, hammer_us=HAMMER_US):
     if bed.run(f"test -e {PROOF}", check=False).returncode:
         bed.load_module("ats-test")
         bed.text(f"echo {interval_for(bed, hammer_us)} > /sys/module/ats_test/parameters/hammer_us")
+
+
+def adopt(bed, device):
+    """Gives a test function the driver that does not know its IDs."""
+    ready(bed)
+    if driver(bed, address(bed, device)) != "ats-test":
+        bed.text(f"echo ats-test > {pci(address(bed, device), 'driver_override')}")
+        check(bind(bed, address(bed, device), "ats-test"), f"{device} cannot be bound")
 
 
 def test_functions(bed):
@@ -90,6 +98,12 @@ def attempt(bed, flavour, wedged, devices, mode="until-reset"):
     said = bed.text(f"echo {line} > {PROOF} && cat {PROOF}", timeout=200)
     pairs = (word.partition("=") for word in said.split())
     return {name: int(value) if value.isdigit() else value for name, _, value in pairs}
+
+
+def works(bed, device):
+    """A test function answers invalidations, and does DMA."""
+    result = attempt(bed, "strict", [], [bed.device(device)])
+    check(result["healthy"] == 1 and result["damaged"] == 0, f"{device}: {result}")
 
 
 def record(bed, result, mode):

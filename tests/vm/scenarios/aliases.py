@@ -3,17 +3,14 @@
 
 from testbed import proof
 from testbed.bed import stream_id
-from testbed.guest import (WITHOUT_DAEMON, bind, driver, fenced, not_active, pci, unbind, unfenced, wait_fenced, write)
+from testbed.guest import (WITHOUT_DAEMON, address, bind, fenced, not_active, pci, unbind, unfenced,
+                           wait_fenced, write)
 from testbed.scenario import check, dmesg, mark
 
 # With one CPU, and interrupts off, nobody but the flush itself can have blocked anything when it returns.
 BED = {"kernel": "patched", "devices": "ats-test-ghost,ats-test-alias*2", "smp": 1, "append": WITHOUT_DAEMON}
 # One device with two requester IDs, of which it uses that of no function; two functions of which one has both IDs.
 GHOST, FIRST, SECOND = "ats-test-ghost0", "ats-test-alias0", "ats-test-alias1"
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def eats(bed):
@@ -23,17 +20,9 @@ def eats(bed):
 
 
 def ready(bed, device):
-    """The device has the driver, though that does not know its IDs. Returns a mark."""
-    proof.ready(bed)
-    if driver(bed, address(bed, device)) != "ats-test":
-        bed.text(f"echo ats-test > {pci(address(bed, device), 'driver_override')}")
-        check(bind(bed, address(bed, device), "ats-test"), f"{device} cannot be bound")
+    """The device has the driver. Returns a mark."""
+    proof.adopt(bed, device)
     return mark(bed)
-
-
-def works(bed, device):
-    result = proof.attempt(bed, "strict", [], [bed.device(device)])
-    check(result["healthy"] == 1 and result["damaged"] == 0, f"{device}: {result}")
 
 
 def provoke(bed, start, device=GHOST):
@@ -48,7 +37,7 @@ def test_two_streams(bed):
     start = ready(bed, GHOST)
     first = stream_id(address(bed, GHOST))
     before = bed.streams()
-    works(bed, GHOST)
+    proof.works(bed, GHOST)
     after = bed.streams()
     for stream in (first, first + 1):
         check(after[stream]["inv"] > before.get(stream, {"inv": 0})["inv"], f"no invalidation for stream {stream:#x}")
@@ -67,7 +56,7 @@ def test_both_streams_are_blocked(bed):
     check(write(bed, 1, pci(address(bed, GHOST), "reset")), "the reset failed")
     check(bind(bed, address(bed, GHOST), "ats-test"), "it cannot be bound")
     check(eats(bed) == [1, 1], f"STE.EATS: {eats(bed)}")
-    works(bed, GHOST)
+    proof.works(bed, GHOST)
     check(unfenced(bed, start) == [address(bed, GHOST)] and not_active(bed) == {}, "the fence has not ended")
 
 
@@ -90,5 +79,5 @@ def test_owner_of_the_stream(bed):
     provoke(bed, start, FIRST)
     check(bed.stream(FIRST)["eats"] == 0 and fenced(bed, start) == [address(bed, FIRST)], f"{fenced(bed, start)}")
     check(write(bed, 1, pci(address(bed, FIRST), "reset")), "the reset failed")
-    works(bed, FIRST)
+    proof.works(bed, FIRST)
     check(not_active(bed) == {}, f"not active: {not_active(bed)}")

@@ -2,7 +2,7 @@
 """What the driver of a fenced device does, with no smmu-rasd: it neither hangs nor gives up, and goes on after a reset."""
 
 from testbed.agent import Agent
-from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, reads, wait_told, write
+from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, driver, pci, wait_told, write
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # NVMe's timeout is usually 30 s. Here it has passed before a test is over.

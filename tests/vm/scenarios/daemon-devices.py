@@ -3,9 +3,9 @@
 
 import contextlib
 
-from testbed.daemon import address, busy, cursor, records, rules, wait_record, well
+from testbed.daemon import busy, cursor, records, rules, wait_record, well
 from testbed.drive import driving, iova, to_vfio
-from testbed.guest import VERIFY, disk, driver, not_active, pci
+from testbed.guest import VERIFY, address, disk, driver, not_active, pci
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "nvme:2,virtio-blk:2,virtio-net:2,igb"}

@@ -2,13 +2,12 @@
 """smmu-rasd's rarer steps on real buses and drivers: devices that come back as new ones, the power of a slot, last
 resorts, programs in the sandbox of the service, virtual functions, swap, and lost events."""
 
-import contextlib
 import json
 
 from testbed.agent import Agent
 from testbed.bed import patience
-from testbed.daemon import address, busy, cursor, pid, records, rules, wait_record, well
-from testbed.guest import disk, driver, not_active, pci, port_of, provoke
+from testbed.daemon import busy, cursor, pid, records, rules, wait_record, well
+from testbed.guest import address, disk, driver, not_active, pci, port_of
 from testbed.proof import attempt, ready
 from testbed.scenario import check, dmesg, mark, wait_for
 

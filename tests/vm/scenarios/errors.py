@@ -3,7 +3,7 @@
 
 import contextlib
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, disk, fenced, not_active, pci, port_of, provoke, readers,
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, address, disk, fenced, not_active, pci, port_of, provoke, readers,
                            unfenced, wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
@@ -11,10 +11,6 @@ BED = {"kernel": "patched", "devices": "nvme,dpc/nvme", "append": WITHOUT_DAEMON
 AER, DPC = "nvme0", "nvme1"  # the port of the latter has DPC
 FATAL, NONFATAL = "DLP", "COMP_TIME"
 RECOVERED = r"device recovery successful"
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def works(bed, device):

@@ -4,8 +4,8 @@
 import subprocess
 from pathlib import Path
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, disk, driver, fenced, not_active, pci, reads, wait_fenced,
-                           wait_told, write)
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, address, bind, disk, driver, fenced, not_active, pci, reads,
+                           wait_fenced, wait_told, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # MSIs as SPIs, of a GICv2: a GICv3 goes on using the old kernel's tables of LPIs, and without EFI the new kernel does not
@@ -28,10 +28,6 @@ call(294, os.open("/run/Image", os.O_RDONLY), -1, ctypes.c_ulong(len(line)), lin
 os.sync()
 call(142, 0xfee1dead, 672274793, 0x45584543, None)
 """
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def under_io(bed, device):

@@ -7,7 +7,7 @@ TESTBED_ROUNDS is how many rounds (default 4), TESTBED_SEED the first one's seed
 import os
 import random
 
-from testbed.guest import VERIFY, WITHOUT_DAEMON, bind, disk, driver, group, not_active, pci, unbind, write
+from testbed.guest import VERIFY, WITHOUT_DAEMON, address, bind, disk, driver, group, not_active, pci, unbind, write
 from testbed.scenario import check, wait_for
 from workshop.ui import Failure
 
@@ -30,10 +30,6 @@ LOOPS = {
             "echo $a > /sys/bus/pci/drivers/nvme/bind",
     "lazy": "echo DMA-FQ > $g/type; sleep 0.1",
 }
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def start_loops(bed, chance):

@@ -4,10 +4,8 @@
 resets.py has the others, with real drivers. All devices here are test functions with the module ats-test.
 """
 
-import contextlib
-
-from testbed import proof
-from testbed.guest import (WITHOUT_DAEMON, bind, driver, fenced, not_active, pci, port_of, unbind, unfenced,
+from testbed import proof, resets
+from testbed.guest import (WITHOUT_DAEMON, address, bind, driver, fenced, not_active, pci, port_of, unbind, unfenced,
                            wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
@@ -18,10 +16,6 @@ METHODS = {AF: "af_flr", QUIRK: "device_specific", CXL: "cxl_bus"}
 CXL_CONTROL = "18c.w"
 
 
-def address(bed, device):
-    return bed.device(device)["address"]
-
-
 def resets_seen(bed, device):
     with bed.qmp() as qmp:
         return qmp.command("qom-get", path=bed.device(device)["qom"], property="ats-resets")
@@ -29,11 +23,8 @@ def resets_seen(bed, device):
 
 def ready(bed):
     """All devices have the driver, also those whose IDs it does not know, and their method. Returns a mark."""
-    proof.ready(bed)
     for device, method in METHODS.items():
-        if driver(bed, address(bed, device)) != "ats-test":
-            bed.text(f"echo ats-test > {pci(address(bed, device), 'driver_override')}")
-            check(bind(bed, address(bed, device), "ats-test"), f"{device} cannot be bound")
+        proof.adopt(bed, device)
         check(write(bed, method, pci(address(bed, device), "reset_method")), f"{device} has no {method}")
     return mark(bed)
 
@@ -41,8 +32,7 @@ def ready(bed):
 def works(bed, device):
     """It answers invalidations, and does DMA."""
     wait_for(f"STE.EATS of {device}", lambda: bed.stream(device).get("eats") == 1)
-    result = proof.attempt(bed, "strict", [], [bed.device(device)])
-    check(result["healthy"] == 1 and result["damaged"] == 0, f"{device}: {result}")
+    proof.works(bed, device)
 
 
 def provoke(bed, device, start):
@@ -134,21 +124,8 @@ def test_method_that_does_not_apply(bed):
 def test_failed_resets(bed):
     """A reset from which a device does not come back makes a fence, also where the method says that all is well"""
     start = ready(bed)
-    for device in METHODS:
-        check(unbind(bed, address(bed, device)), "unbinding failed")
-        bed.wedge(device, "reset-fails")
-    with contextlib.ExitStack() as stack:  # a minute each
-        resets = {device: stack.enter_context(bed.start(f"echo 1 > {pci(address(bed, device), 'reset')}"))
-                  for device in METHODS}
-        said = {device: each.communicate(timeout=300)[0] for device, each in resets.items()}
-    codes = {device: bool(each.returncode) for device, each in resets.items()}
     # The quirk does not look at what became of its FLR.
-    check(codes == {AF: True, QUIRK: False, CXL: True}, f"which of them failed: {codes}: {said}")
-    check(not_active(bed) == {address(bed, device): "fenced" for device in METHODS}, f"{not_active(bed)}")
-    for device in METHODS:
-        check(not bind(bed, address(bed, device), "ats-test"), f"{device} was bound")
-        check(bed.stream(device)["eats"] == 0, f"STE.EATS of {device} is set")
-    check(sorted(fenced(bed, start)) == sorted(address(bed, device) for device in METHODS), f"{fenced(bed, start)}")
+    resets.fail(bed, {device: "ats-test" for device in METHODS}, start, succeeding={QUIRK})
     # And not because it was attached again, and did not answer then.
     reasons = dmesg(bed, ": fenced: a reset failed", start)
     check(len(reasons) == len(METHODS), f"not all are known to have failed: {dmesg(bed, ': fenced: ', start)}")
@@ -160,14 +137,8 @@ def test_success_after_failure(bed):
     if len(not_active(bed)) != len(METHODS):
         test_failed_resets(bed)
     for device in METHODS:
-        start = mark(bed)
         bed.release(device)
-        check(reset(bed, device), f"the reset of {device} failed")
-        check(not_active(bed)[address(bed, device)] == "sanitized", f"{not_active(bed)}")
-        check(dmesg(bed, "reset while fenced", start) and not unfenced(bed, start), "the reset has lifted the fence")
-        check(bed.stream(device)["eats"] == 0, f"STE.EATS of {device} is set")
-        check(write(bed, 1, pci(address(bed, device), "remove")), "removing failed")
-        check(address(bed, device) not in not_active(bed), "its fence is still there")
+        resets.sanitize(bed, device)
     check(write(bed, 1, "/sys/bus/pci/rescan"), "no rescan")
     ready(bed)
     for device in METHODS:

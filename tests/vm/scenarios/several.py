@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Several devices in one domain and in several, and several CPUs that flush: exactly the wedged ones are fenced."""
 
-from testbed.guest import (VERIFY, WITHOUT_DAEMON, bind, counters, disk, fenced, group, pci, port_of, progress, readers,
-                           unbind, unfenced, wait_fenced, write)
+from testbed.guest import (VERIFY, WITHOUT_DAEMON, address, bind, counters, disk, fenced, group, pci, port_of, progress,
+                           readers, unbind, unfenced, wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 # Two disks of their own; three functions of one device, in one domain; two below a switch, each with its port.
@@ -11,10 +11,6 @@ BED = {"kernel": "patched", "devices": "nvme:2,nvme+nvme+nvme,switch/nvme/nvme",
 CPUS = 4
 FIRST, SECOND, THIRD = "nvme2", "nvme3", "nvme4"  # the functions
 LEFT, RIGHT = "nvme5", "nvme6"  # below the switch
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def reset(bed, *devices):

@@ -3,7 +3,7 @@
 
 import contextlib
 
-from testbed.drive import driving, iova, to_vfio
+from testbed.drive import driving, to_vfio
 from testbed.guest import fenced, pci, unfenced, wait_fenced, write
 from testbed.scenario import check, dmesg, mark, wait_for
 

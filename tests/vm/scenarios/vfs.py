@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SR-IOV: fences of virtual functions and of the physical one, and the end of the VFs while they are fenced."""
 
-from testbed.guest import (WITHOUT_DAEMON, bind, driver, fenced, not_active, pci, unbind, unfenced, wait_fenced, write)
+from testbed.guest import (WITHOUT_DAEMON, address, bind, driver, fenced, not_active, pci, unbind, unfenced,
+                           wait_fenced, write)
 from testbed.scenario import check, dmesg, mark, wait_for
 
 BED = {"kernel": "patched", "devices": "igb", "append": WITHOUT_DAEMON}
 PF, VF, OTHER = "igb0", "igb0-vf0", "igb0-vf1"
 MANY = 2
-
-
-def address(bed, device):
-    return bed.device(device)["address"]
 
 
 def sriov(bed, count):
