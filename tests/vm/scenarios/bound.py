@@ -86,6 +86,43 @@ def test_virtio_blk_unbind(bed):
     unbound_under_io(bed, "virtio-blk0", DISK, disk_of)
 
 
+def test_virtio_blk_fenced_while_waited_for(bed):
+    """A virtio disk that is fenced while a reset waits for its requests is reset all the same, and no reader sees an error"""
+    disk = disk_of(bed)
+    bed.text(f"{VERIFY} fill {disk}")
+    with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
+        bed.text(f"setpci -s {DISK} COMMAND=0:4")  # without bus mastering it completes nothing
+        with bed.start(f"echo 1 > {pci(DISK, 'reset')}") as resetting:
+            waits = "grep -qs blk_mq_freeze_queue_wait /proc/$(pgrep -f '/reset$' | head -1)/stack"
+            wait_for("the reset to wait for the disk", lambda: bed.run(waits, check=False).returncode == 0)
+            with Agent(bed) as agent:
+                agent.ask("fence", device=DISK)
+            said = resetting.communicate(timeout=60)
+            check(resetting.returncode == 0, f"the reset failed: {said}")
+        said = stop(bed, readers)
+    check(readers.returncode == 0, f"the readers failed: {said}")
+
+
+def test_virtio_driver_is_not_bound_to_fenced(bed):
+    """A virtio driver can be taken from a fenced device under I/O, and is not bound to it again before a reset"""
+    disk = disk_of(bed)
+    name = bed.text(f"basename {pci(DISK, 'virtio*')}")
+    drivers = "/sys/bus/virtio/drivers/virtio_blk"
+    bed.text(f"{VERIFY} fill {disk}")
+    with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
+        start = wedge(bed, "virtio-blk0", DISK)
+        wait_told(bed, DISK)
+        check(write(bed, name, f"{drivers}/unbind", timeout=60), "unbinding failed")
+        said = stop(bed, readers)
+    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
+    check(not write(bed, name, f"{drivers}/bind", timeout=60), "it was bound")
+    check(len(dmesg(bed, f"{name}: cannot be bound before it was reset", start)) == 1, "the log does not say why")
+    reset(bed, DISK)
+    check(write(bed, name, f"{drivers}/bind", timeout=60), "binding failed")
+    wait_for("the disk", lambda: bed.run(f"test -b {disk_of(bed)}", check=False).returncode == 0)
+    bed.text(f"{VERIFY} read {disk_of(bed)} 2 1")
+
+
 def recover_card(bed):
     """Unbinds the network card, resets it and binds it again, and waits until it works."""
     bring_back(bed, CARD, let_go(bed, CARD))

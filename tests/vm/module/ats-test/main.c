@@ -208,6 +208,31 @@ static const struct file_operations proof_file = {
 	.write = proof_write,
 };
 
+/* What any driver may do that sets its device up again: enable bus mastering of the device that is named. */
+static ssize_t master_write(struct file *file, const char __user *user, size_t size, loff_t *offset)
+{
+	char *line __free(kfree) = memdup_user_nul(user, min(size, 64));
+	unsigned int domain, bus, slot, function;
+	struct pci_dev *pdev;
+
+	if (IS_ERR(line))
+		return PTR_ERR(no_free_ptr(line));
+	if (sscanf(line, "%x:%x:%x.%x", &domain, &bus, &slot, &function) != 4)
+		return -EINVAL;
+	/* Not by find_device(): that takes a lock, which an attempt has that waits for the SMMU */
+	pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(slot, function));
+	if (!pdev)
+		return -ENODEV;
+	pci_set_master(pdev);
+	pci_dev_put(pdev);
+	return size;
+}
+
+static const struct file_operations master_file = {
+	.owner = THIS_MODULE,
+	.write = master_write,
+};
+
 static const struct pci_device_id ats_ids[] = {
 	{ PCI_DEVICE(ATS_TEST_VENDOR, ATS_TEST_DEVICE) },
 	{ PCI_DEVICE(ATS_TEST_VENDOR, ATS_TEST_VF_DEVICE) },
@@ -232,6 +257,7 @@ static int __init ats_init(void)
 		return -ENOMEM;
 	folder = debugfs_create_dir("ats-test", NULL);
 	debugfs_create_file("proof", 0600, folder, NULL, &proof_file);
+	debugfs_create_file("master", 0200, folder, NULL, &master_file);
 	ret = pci_register_driver(&ats_driver);
 	if (ret) {
 		debugfs_remove(folder);
