@@ -43,6 +43,10 @@ def test_wedged_before_another_kernel(bed):
     """With disks fenced under I/O and one wedged unnoticed, another kernel starts, and nothing is overwritten meanwhile"""
     for device in (*FENCED, UNNOTICED, HEALTHY):
         bed.text(f"{VERIFY} fill {disk(bed, device)} && {VERIFY} read {disk(bed, device)} 2 1")
+    # Before anything waits for a fenced disk: the kernel complains of who has to wait for two minutes.
+    with Path(bed.state["image"]).open("rb") as image:
+        subprocess.run(bed.ssh_command(["cat > /run/Image"]), stdin=image, check=True)
+    bed.text("cat > /run/kexec.py", stdin=KEXEC)
     start = mark(bed)
     for device in FENCED:
         under_io(bed, device)
@@ -56,9 +60,6 @@ def test_wedged_before_another_kernel(bed):
         check(bed.stale(device) > 0, f"{device} has no stale translation, so this test shows nothing")
     bed.wedge(UNNOTICED, "until-reset")
     under_io(bed, HEALTHY)
-    with Path(bed.state["image"]).open("rb") as image:
-        subprocess.run(bed.ssh_command(["cat > /run/Image"]), stdin=image, check=True)
-    bed.text("cat > /run/kexec.py", stdin=KEXEC)
     overwritten = 0
 
     def scribble():
