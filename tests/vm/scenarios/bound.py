@@ -53,18 +53,43 @@ def stop(bed, readers):
     return readers.communicate(timeout=60)[0]
 
 
-def unbound_under_io(bed, name, device, disk):
-    """Unbinds a disk that is fenced under I/O, which fails its requests, and gets it back by a reset and a bind."""
+def fails_under_io(bed, name, device, disk, take_away):
+    """Fences a disk under I/O and takes it from its driver, which fails its requests. Returns a mark before that."""
     bed.text(f"{VERIFY} fill {disk(bed)}")
     with bed.start(f"{VERIFY} read {disk(bed)} 4 100") as readers:
-        wedge(bed, name, device)
+        start = wedge(bed, name, device)
         wait_told(bed, device)
-        bound_to = let_go(bed, device)
+        take_away()
         said = stop(bed, readers)
     check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
-    bring_back(bed, device, bound_to)
+    return start
+
+
+def disk_works(bed, disk):
     wait_for("the disk", lambda: bed.run(f"test -b {disk(bed)}", check=False).returncode == 0)
     bed.text(f"{VERIFY} read {disk(bed)} 2 1")
+
+
+def unbound_under_io(bed, name, device, disk):
+    """Unbinds a disk that is fenced under I/O, and gets it back by a reset and a bind."""
+    bound_to = driver(bed, device)
+    fails_under_io(bed, name, device, disk, lambda: let_go(bed, device))
+    bring_back(bed, device, bound_to)
+    disk_works(bed, disk)
+
+
+def fenced_while_waited_for(bed, device, command, waits):
+    """Fences a device while a command waits for it, as `waits` tells. Returns how the command ended, and what it said.
+
+    Without bus mastering the device does not get at its queues, so that it certainly has in hand what it is asked for.
+    """
+    bed.text(f"setpci -s {device} COMMAND=0:4")
+    with bed.start(command) as waiting:
+        wait_for("the command to wait", lambda: bed.run(waits, check=False).returncode == 0)
+        with Agent(bed) as agent:
+            agent.ask("fence", device=device)
+        said = waiting.communicate(timeout=60)
+    return waiting.returncode, said
 
 
 def test_virtio_blk_in_place(bed):
@@ -91,36 +116,25 @@ def test_virtio_blk_fenced_while_waited_for(bed):
     disk = disk_of(bed)
     bed.text(f"{VERIFY} fill {disk}")
     with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
-        bed.text(f"setpci -s {DISK} COMMAND=0:4")  # without bus mastering it completes nothing
-        with bed.start(f"echo 1 > {pci(DISK, 'reset')}") as resetting:
-            waits = "grep -qs blk_mq_freeze_queue_wait /proc/$(pgrep -f '/reset$' | head -1)/stack"
-            wait_for("the reset to wait for the disk", lambda: bed.run(waits, check=False).returncode == 0)
-            with Agent(bed) as agent:
-                agent.ask("fence", device=DISK)
-            said = resetting.communicate(timeout=60)
-            check(resetting.returncode == 0, f"the reset failed: {said}")
+        code, said = fenced_while_waited_for(
+            bed, DISK, f"echo 1 > {pci(DISK, 'reset')}",
+            "grep -qs blk_mq_freeze_queue_wait /proc/$(pgrep -f '/reset$' | head -1)/stack")
+        check(code == 0, f"the reset failed: {said}")
         said = stop(bed, readers)
     check(readers.returncode == 0, f"the readers failed: {said}")
 
 
 def test_virtio_driver_is_not_bound_to_fenced(bed):
     """A virtio driver can be taken from a fenced device under I/O, and is not bound to it again before a reset"""
-    disk = disk_of(bed)
     name = bed.text(f"basename {pci(DISK, 'virtio*')}")
     drivers = "/sys/bus/virtio/drivers/virtio_blk"
-    bed.text(f"{VERIFY} fill {disk}")
-    with bed.start(f"{VERIFY} read {disk} 4 100") as readers:
-        start = wedge(bed, "virtio-blk0", DISK)
-        wait_told(bed, DISK)
-        check(write(bed, name, f"{drivers}/unbind", timeout=60), "unbinding failed")
-        said = stop(bed, readers)
-    check(readers.returncode == 1 and "wrong 0" in said, f"the readers were to see errors, and only those: {said}")
+    start = fails_under_io(bed, "virtio-blk0", DISK, disk_of, lambda: check(
+        write(bed, name, f"{drivers}/unbind", timeout=60), "unbinding failed"))
     check(not write(bed, name, f"{drivers}/bind", timeout=60), "it was bound")
     check(len(dmesg(bed, f"{name}: cannot be bound before it was reset", start)) == 1, "the log does not say why")
     reset(bed, DISK)
     check(write(bed, name, f"{drivers}/bind", timeout=60), "binding failed")
-    wait_for("the disk", lambda: bed.run(f"test -b {disk_of(bed)}", check=False).returncode == 0)
-    bed.text(f"{VERIFY} read {disk_of(bed)} 2 1")
+    disk_works(bed, disk_of)
 
 
 def recover_card(bed):
@@ -152,15 +166,10 @@ def test_virtio_net_link_goes_down(bed):
 def test_virtio_net_command_in_hand(bed):
     """A command that a network card has in hand when it is fenced ends, and is unmapped when the card is unbound"""
     card = card_of(bed)
-    bed.text(f"setpci -s {CARD} COMMAND=0:4")  # without bus mastering it does not get at its queues
-    with bed.start(f"ip link add link {card} name vlan9 type vlan id 9") as command:
-        # Whoever sends a command spins until it is answered: system time, in hundredths of a second.
-        spins = "test $(cut -d' ' -f15 /proc/$(pgrep -nx ip)/stat) -gt 50"
-        wait_for("the command to be in hand", lambda: bed.run(spins, check=False).returncode == 0)
-        with Agent(bed) as agent:
-            agent.ask("fence", device=CARD)
-        said = command.communicate(timeout=60)
-    check(command.returncode == 0, f"it was to end, without its answer: {said}")
+    # Whoever sends a command spins until it is answered: system time, in hundredths of a second.
+    code, said = fenced_while_waited_for(bed, CARD, f"ip link add link {card} name vlan9 type vlan id 9",
+                                         "test $(cut -d' ' -f15 /proc/$(pgrep -nx ip)/stat) -gt 50")
+    check(code == 0, f"it was to end, without its answer: {said}")
     # That nothing stays mapped, and that no memory is lost, is what DMA-API debugging and kmemleak look for.
     recover_card(bed)
 
